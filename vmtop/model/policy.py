@@ -1,0 +1,84 @@
+"""Thresholds and limits with default, unit and the reason of the value."""
+
+from dataclasses import dataclass
+
+from vmtop.units import GIB, MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When vmtop calls something a problem."""
+
+    watch_times: float = 4.0
+    """Below this many times `min_free_bytes(total)` of available memory the host is at watch.
+
+    Four, two, one and a half: polling and a slow balloon need more room than the thresholds that ESXi uses inside its
+    kernel (there 4, 1, 0.64 and 0.32 times the same amount).
+    """
+    soft_times: float = 2.0
+    hard_times: float = 1.0
+    critical_times: float = 0.5
+
+    leave_times: float = 1.25
+    """A better level is entered only above this many times the threshold of the present one: no flapping."""
+    leave_samples: int = 3
+    """... and only after this many samples in a row."""
+
+    psi_soft_full_ratio: float = 0.01
+    psi_soft_some_ratio: float = 0.05
+    psi_hard_full_ratio: float = 0.05
+    psi_hard_some_ratio: float = 0.20
+    psi_critical_full_ratio: float = 0.20
+    """Pressure (10 s mean) that raises the level; GLib warns at 3.5 to 5 % some and 5 % full, oomd kills at 60 %."""
+
+    swap_in_soft_bytes_per_s: float = 1 * MIB
+    swap_in_hard_bytes_per_s: float = 16 * MIB
+    """Host swap-in that raises the level: reading pages back is what guests feel. Swap that merely is used is cold."""
+    swap_free_hard_ratio: float = 0.10
+    """With less swap left than this, and little memory available, the host is at hard: the OOM killer is near."""
+    escalate_samples: int = 2
+    """Pressure or swap-in counts at once when memory is short, else after this many samples: it may come from a
+    limit on one cgroup."""
+
+    stale_periods: float = 3.0
+    """Guest figures are stale when they did not advance for this many statistics periods ..."""
+    stale_least_s: float = 5.0
+    """... but not before this time: samples and guests are not in step."""
+
+    guest_tight_ratio: float = 0.10
+    """A guest is tight when less than this share of its memory is usable."""
+    guest_starved_ratio: float = 0.04
+    """A ballooned guest with less usable memory than this share is starved: its next allocation swaps or is killed."""
+    guest_starved_bytes: int = 32 * MIB
+    """... or with less than this amount."""
+    guest_swapping_bytes_per_s: float = 0.25 * MIB
+    """A guest that reads more than this from its swap is swapping."""
+    guest_thrash_bytes_per_s: float = 1 * MIB
+    """A guest that reads and writes more than this at once is thrashing ..."""
+    thrash_s: float = 30.0
+    """... when it goes on this long."""
+    idle_ratio: float = 0.25
+    """A VM is idle in memory when more than this share of what it holds is not wanted."""
+
+    overhead_bytes: int = 120 * MIB
+    overhead_ratio: float = 0.005
+    """What QEMU itself needs besides the guest's memory: a constant and a share of the maximum. An estimate; it is
+    used for the memory that a VM never touched, and in no other figure."""
+
+
+DEFAULT_POLICY = Policy()
+
+
+def min_free_bytes(total_bytes: int) -> int:
+    """Memory that a host of this size should keep free, the unit of the level ladder.
+
+    6 % of the first 4 GiB, 4 % up to 12 GiB, 2 % up to 28 GiB, 1 % of the rest: the sliding scale of ESXi's
+    Mem.MinFreePct, so that a large host need not keep gigabytes idle. 28 GiB give 901 MiB, 128 GiB give 1925 MiB.
+    """
+    slices = ((4 * GIB, 6), (8 * GIB, 4), (16 * GIB, 2))
+    amount, rest = 0, total_bytes
+    for size, percent in slices:
+        part = min(rest, size)
+        amount += part * percent // 100
+        rest -= part
+    return amount + rest // 100
