@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from vmtop.config import Settings, nearest, parse_config, parse_environ, read_config, user_file
+from vmtop.errors import UsageError
+from vmtop.model.policy import DEFAULT_POLICY
+
+
+def test_no_files_and_no_variables_give_the_defaults(tmp_path: Path) -> None:
+    assert read_config({"HOME": str(tmp_path)}, tmp_path / "none.toml") == (Settings(), DEFAULT_POLICY)
+
+
+def test_the_persons_file_wins_over_the_systems_and_variables_over_both(tmp_path: Path) -> None:
+    system = tmp_path / "system.toml"
+    system.write_text('sort = "name"\ndelay = 5\nglyphs = "ascii"\n[policy]\nhard_times = 1.5\n')
+    own = user_file({"XDG_CONFIG_HOME": str(tmp_path)})
+    own.parent.mkdir()
+    own.write_text('delay = 3.5\ncolumns = ["name", "used"]\n[keys]\nquit = "q"\n')
+    settings, policy = read_config({"XDG_CONFIG_HOME": str(tmp_path), "VMTOP_GLYPHS": "unicode"}, system)
+    assert (settings.sort, settings.delay, settings.glyphs, settings.columns) == (
+        "name",
+        3.5,
+        "unicode",
+        ("name", "used"),
+    )
+    assert dict(settings.keys) == {"quit": "q"}
+    assert policy.hard_times == 1.5
+    assert policy.soft_times == DEFAULT_POLICY.soft_times
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("delay =", "f.toml: this is no TOML"),
+        ("dealy = 2", "no key 'dealy'. did you mean 'delay'"),
+        ("delay = 0", "f.toml: delay: a delay of 0 s makes no sense"),
+        ("delay = nan", "f.toml: delay: nan is not a number"),
+        ('delay = "2"', "'2' is not a number"),
+        ("delay = true", "True is not a number"),
+        ("readonly = 1", "1 is not true or false"),
+        ('glyphs = "emoji"', "'emoji' is none of auto, unicode, ascii"),
+        ("sort = 3", "3 is not a text"),
+        ("columns = [1]", "is not a list of texts"),
+        ("keys = 1", "is not a table of texts"),
+        ("policy = 1", "policy must be a table"),
+        ("[policy]\nhard_tmes = 1", "[policy]: there is no key 'hard_tmes'. did you mean 'hard_times'"),
+        ("[policy]\nleave_samples = 1.5", "1.5 is not a whole number"),
+        ("[policy]\nhard_times = -1", "not below 0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_key(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_config(text, "f.toml", Settings(), DEFAULT_POLICY)
+    assert complaint in str(caught.value)
+    assert str(caught.value).startswith("f.toml")
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "config.toml"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=r"config\.toml: the configuration cannot be read"):
+        read_config({"HOME": str(tmp_path)}, folder)
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_config({"HOME": str(tmp_path)}, binary)
+
+
+def test_variables_are_checked_like_the_file() -> None:
+    environ = {
+        "VMTOP_DELAY": "4",
+        "VMTOP_READONLY": "yes",
+        "VMTOP_COLUMNS": "name, used",
+        "VMTOP_CONNECT": "test:///default",
+    }
+    settings = parse_environ(environ, Settings())
+    assert (settings.delay, settings.readonly, settings.columns) == (4.0, True, ("name", "used"))
+    assert settings.connect == "test:///default"
+    for name, value in {"VMTOP_DELAY": "soon", "VMTOP_READONLY": "perhaps", "VMTOP_GLYPHS": "runes"}.items():
+        with pytest.raises(UsageError, match="VMTOP_"):
+            parse_environ({name: value}, Settings())
+
+
+def test_the_hint_names_the_nearest_word() -> None:
+    assert nearest("usde", ["used", "name"]) == "did you mean 'used'? There are: used, name"
+    assert nearest("zzz", ["used"]) == "There are: used"

@@ -1,0 +1,7 @@
+"""`python -m vmtop`."""
+
+import sys
+
+from vmtop.cli import main
+
+sys.exit(main())
