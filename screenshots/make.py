@@ -1,0 +1,150 @@
+"""Redraw every picture of README: `python screenshots/make.py [--real URI]`.
+
+Pictures of the demo are the same bytes each time: the simulated host runs on a clock that this program holds in its
+hand. With --real, pictures of the host behind URI are drawn as well; start one with `python -m tests.hypervisor.lab`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.segment import Segment
+
+from screenshots.draw import DARK, LIGHT, draw_screen
+from vmtop.backends.base import Backend, Clock
+from vmtop.backends.clock import SystemClock
+from vmtop.backends.libvirt_read import LibvirtBackend
+from vmtop.backends.simulator.backend import SimulatorBackend
+from vmtop.derive.series import History
+from vmtop.model.policy import DEFAULT_POLICY
+from vmtop.pipeline import Pipeline, Reading
+from vmtop.tui.app import VmtopApp
+from vmtop.viewmodel.ui_state import UiState
+
+FOLDER = Path(__file__).resolve().parent
+DELAY_S = 2.0
+READINGS = 150
+"""Enough for charts of five minutes."""
+
+
+class HandClock:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def time(self) -> float:
+        """Wall clock: from noon of a Monday on, so that pictures do not change with the day."""
+        return 1_767_614_400.0 + self.now_s
+
+    def monotonic(self) -> float:
+        """Seconds since the start."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Move on at once."""
+        self.now_s += seconds
+
+
+class StillSource:
+    """Hands over the reading that a pipeline ended with, and no other."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    @property
+    def history(self) -> History | None:
+        """All readings that were taken."""
+        return self._pipeline.history
+
+    def latest(self) -> Reading:
+        """The last reading."""
+        return self._pipeline.reading
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """Nothing new will come."""
+        wake()
+
+    def set_delay(self, seconds: float) -> None:
+        """There is nothing to pace."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One file: what is shown and how."""
+
+    name: str
+    size: tuple[int, int] = (120, 40)
+    keys: Sequence[str] = ()
+    is_light: bool = False
+    has_unicode: bool = True
+
+
+PICTURES = (
+    Picture(name="overview"),
+    Picture(name="overview-80x24", size=(80, 24)),
+    Picture(name="overview-200x50", size=(200, 50)),
+    Picture(name="overview-light", is_light=True),
+    Picture(name="overview-ascii-80x24", size=(80, 24), has_unicode=False),
+    Picture(name="vm", keys=("down", "down", "enter")),
+    Picture(name="host-80x24", size=(80, 24), keys=("home", "up", "enter")),
+    Picture(name="help", keys=("question_mark",)),
+)
+
+
+def main() -> None:
+    """Draw all pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--real", metavar="URI", help="draw the host behind this libvirt URI, too")
+    parser.add_argument("--readings", type=int, default=60, metavar="N", help="readings of the real host (default: 60)")
+    options = parser.parse_args()
+    clock = HandClock()
+    demo = _read(SimulatorBackend(clock=clock), clock, READINGS)
+    for picture in PICTURES:
+        asyncio.run(_draw(demo, clock, picture, f"demo-{picture.name}"))
+    if options.real:
+        system_clock = SystemClock()
+        real = _read(LibvirtBackend(options.real), system_clock, options.readings)
+        for picture in PICTURES[:2] + PICTURES[5:6]:
+            asyncio.run(_draw(real, system_clock, picture, f"real-{picture.name}"))
+
+
+def _read(backend: Backend, clock: Clock, readings: int) -> Pipeline:
+    pipeline = Pipeline(backend, DEFAULT_POLICY, clock, History())
+    for _ in range(readings):
+        reading = pipeline.tick(DELAY_S)
+        if reading.failure is not None:
+            sys.exit(f"screenshots: {reading.failure.text}")
+        clock.sleep(DELAY_S)
+    return pipeline
+
+
+async def _draw(pipeline: Pipeline, clock: Clock, picture: Picture, name: str) -> None:
+    app = VmtopApp(
+        StillSource(pipeline),
+        state=UiState(delay_s=DELAY_S, has_unicode=picture.has_unicode),
+        uri=pipeline.backend.uri,
+        monotonic=clock.monotonic,
+    )
+    theme = LIGHT if picture.is_light else DARK
+    async with app.run_test(size=picture.size) as pilot:
+        await pilot.pause()
+        await pilot.press(*picture.keys)
+        await pilot.pause()
+        lines: list[list[Segment]] = [list(strip) for strip in app.screen._compositor.render_strips()]
+        app.ansi_theme_dark = app.ansi_theme_light = theme
+        (FOLDER / f"{name}.svg").write_text(app.export_screenshot(title=f"vmtop - {name}"), encoding="utf-8")
+    draw_screen(lines, theme).save(FOLDER / f"{name}.png", optimize=True)
+    print(f"{name}: {picture.size[0]}x{picture.size[1]}")
+
+
+if __name__ == "__main__":
+    main()
