@@ -1,0 +1,1 @@
+"""Pure arithmetic: samples to metrics, rates and levels."""
