@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rich.segment import Segment
 
 from screenshots.draw import DARK, LIGHT, draw_screen
+from tests.clocks import HandClock
 from vmtop.backends.base import Backend, Clock
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.libvirt_read import LibvirtBackend
@@ -30,25 +31,6 @@ FOLDER = Path(__file__).resolve().parent
 DELAY_S = 2.0
 READINGS = 150
 """Enough for charts of five minutes."""
-
-
-class HandClock:
-    """A clock that moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def time(self) -> float:
-        """Wall clock: from noon of a Monday on, so that pictures do not change with the day."""
-        return 1_767_614_400.0 + self.now_s
-
-    def monotonic(self) -> float:
-        """Seconds since the start."""
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        """Move on at once."""
-        self.now_s += seconds
 
 
 class StillSource:

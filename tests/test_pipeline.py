@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.builders import make_sample
+from tests.clocks import HandClock
 from vmtop.backends.clock import SystemClock
 from vmtop.derive.series import History
 from vmtop.errors import AccessError, BackendError, ConnectError
@@ -14,22 +15,6 @@ from vmtop.pipeline import LEAST_PAUSE_S, LONGEST_RETRY_S, Pipeline, Sampler
 
 PATIENCE_S = 10.0
 """Far above what anything here takes; only a broken program waits so long."""
-
-
-class HandClock:
-    """A clock that moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def time(self) -> float:
-        return 1_700_000_000.0 + self.now_s
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
 
 class ScriptedBackend:
@@ -63,7 +48,7 @@ def samples(*, start_s: float = 1000.0) -> Iterator[Sample]:
 
 def test_a_failed_reading_keeps_the_last_frame_and_says_why_and_since_when() -> None:
     good = next(samples())
-    clock = HandClock()
+    clock = HandClock(1000.0)
     pipeline = Pipeline(
         ScriptedBackend(iter([good, ConnectError("no socket"), BackendError("still not")])), DEFAULT_POLICY, clock
     )
@@ -85,8 +70,8 @@ def test_a_failed_reading_keeps_the_last_frame_and_says_why_and_since_when() -> 
 
 
 def test_pauses_after_failures_double_up_to_a_limit_and_a_good_reading_ends_them() -> None:
-    script = iter([*[AccessError("refused")] * 8, next(samples())])
-    pipeline = Pipeline(ScriptedBackend(script), DEFAULT_POLICY, HandClock())
+    script: Iterator[Sample | Exception] = iter([*[AccessError("refused")] * 8, next(samples())])
+    pipeline = Pipeline(ScriptedBackend(script), DEFAULT_POLICY, HandClock(1000.0))
     failures = [pipeline.tick(1.0).failure for _ in range(8)]
     assert [failure.retry_s for failure in failures if failure] == [
         1,
@@ -103,7 +88,7 @@ def test_pauses_after_failures_double_up_to_a_limit_and_a_good_reading_ends_them
 
 def test_every_frame_goes_into_the_history() -> None:
     history = History(capacity=10)
-    pipeline = Pipeline(ScriptedBackend(samples()), DEFAULT_POLICY, HandClock(), history)
+    pipeline = Pipeline(ScriptedBackend(samples()), DEFAULT_POLICY, HandClock(1000.0), history)
     for _ in range(3):
         pipeline.tick(1.0)
     assert len(history.host().times_s) == 3

@@ -1,0 +1,299 @@
+"""Arguments, and the only place where the parts are put together.
+
+Nothing heavy is imported before it is known to be needed: `vmtop --once --json` never loads the screen.
+"""
+
+import argparse
+import gc
+import math
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from io import TextIOWrapper
+from typing import NoReturn
+
+from vmtop import __version__
+from vmtop.backends.base import Backend
+from vmtop.backends.clock import SystemClock
+from vmtop.batch import run_batch
+from vmtop.config import Settings, check_delay, read_config
+from vmtop.derive.frame import Frame
+from vmtop.derive.series import History
+from vmtop.errors import UsageError, VmtopError
+from vmtop.model.policy import Policy
+from vmtop.pipeline import Pipeline, Sampler
+from vmtop.viewmodel.columns import column
+from vmtop.viewmodel.formats import safe_text
+from vmtop.viewmodel.plain import format_csv, format_csv_header, format_json, format_text
+from vmtop.viewmodel.ui_state import UiState
+from vmtop.viewmodel.vm_table import Order, check_filter, select_rows
+
+DEFAULT_URI = "qemu:///system"
+DEFAULT_SCENARIO = "overcommit"
+NOTHING_MATCHED = 5
+_THEMES = {"auto": None, "dark": "textual-dark", "light": "textual-light"}
+
+_EPILOG = """\
+exit codes: 0 done, 1 error, 2 usage, 3 no connection, 4 no permission, 5 no VM matched, 130 interrupted
+files: $XDG_CONFIG_HOME/vmtop/config.toml, /etc/vmtop/config.toml; VMTOP_* variables win over them
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see vmtop --help")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = _Parser(
+        prog="vmtop",
+        description="A memory top for virtual machines on KVM: what each guest uses, what the host pays for it, "
+        "what is shared, what is swapped, and how old each number is.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"vmtop {__version__}")
+
+    source = parser.add_argument_group("where the figures come from")
+    source.add_argument(
+        "-c",
+        "--connect",
+        metavar="URI",
+        help=f"libvirt connection, as qemu+ssh://root@host/system (default: LIBVIRT_DEFAULT_URI, then {DEFAULT_URI})",
+    )
+    source.add_argument(
+        "--demo",
+        nargs="?",
+        const=DEFAULT_SCENARIO,
+        metavar="SCENARIO",
+        help=f"a simulated host instead (default: {DEFAULT_SCENARIO}); --demo list names the scenarios",
+    )
+    source.add_argument("--seed", type=int, metavar="N", help="demo: another fleet, the same each time (default: 1)")
+    source.add_argument("--vms", type=int, metavar="N", help="demo: how many VMs")
+    source.add_argument("--speed", type=float, metavar="X", help="demo: X times as fast as the clock (default: 1)")
+    source.add_argument("--readonly", action="store_true", default=None, help="make acting on VMs impossible")
+
+    screen = parser.add_argument_group("what is shown")
+    screen.add_argument("-d", "--delay", type=float, metavar="S", help="seconds between two readings (default: 2)")
+    screen.add_argument("-o", "--sort", metavar="COLUMN", help="column that sorts (default: used)")
+    screen.add_argument("-r", "--reverse", action="store_true", help="sort the other way round")
+    screen.add_argument("--filter", metavar="TEXT", default="", help="only VMs whose name has TEXT in it, or /REGEX/")
+    screen.add_argument("--columns", metavar="A,B,...", help="which columns, in this order; --columns list names them")
+    glyphs = screen.add_mutually_exclusive_group()
+    glyphs.add_argument(
+        "--ascii", dest="glyphs", action="store_const", const="ascii", help="no characters beyond ASCII"
+    )
+    glyphs.add_argument("--unicode", dest="glyphs", action="store_const", const="unicode", help="blocks and braille")
+    screen.add_argument("--theme", choices=("auto", "dark", "light"), help="colours (default: the terminal's own)")
+    screen.add_argument("--no-mouse", dest="mouse", action="store_false", default=None, help="leave the mouse alone")
+
+    batch = parser.add_argument_group("without a screen")
+    batch.add_argument("-b", "--batch", action="store_true", help="print one block for each reading")
+    batch.add_argument("-n", "--iterations", type=int, metavar="N", help="stop after N readings")
+    batch.add_argument("--once", action="store_true", help="the same as -b -n 1")
+    form = batch.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line; bytes, ratios 0-1, null is unknown")
+    form.add_argument("--csv", action="store_true", help="one row for each VM and reading")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run vmtop and return its exit code: the entry point of the command."""
+    try:
+        return _run(make_parser().parse_args(arguments), os.environ)
+    except VmtopError as error:
+        sys.stderr.write(f"vmtop: {safe_text(str(error))}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does. Nothing is left to say, not even when Python flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if options.demo == "list":
+        from vmtop.backends.simulator.scenario import describe_scenarios
+
+        sys.stdout.write(describe_scenarios())
+        return 0
+    if options.columns == "list":
+        from vmtop.viewmodel.help import describe_columns
+
+        sys.stdout.write(describe_columns())
+        return 0
+    settings, policy = read_config(environ)
+    settings = _with_options(settings, options)
+    state = _ui_state(settings, options)
+    check_options(options)
+    backend = make_backend(options, settings, environ)
+    is_batch = options.batch or options.once or options.json or options.csv or options.iterations is not None
+    if is_batch or _has_no_screen(environ):
+        return _run_batch(options, state, Pipeline(backend, policy, SystemClock()))
+    return _run_screen(settings, state, policy, backend)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other or make no sense.
+
+    Raises:
+        UsageError: says which and why.
+    """
+    if options.demo is not None and options.connect is not None:
+        raise UsageError("--demo and --connect contradict each other; give one of them")
+    for name in ("seed", "vms", "speed"):
+        if getattr(options, name) is not None and options.demo is None:
+            raise UsageError(f"--{name} belongs to the simulated host; add --demo")
+    if options.vms is not None and not 1 <= options.vms <= 100_000:
+        raise UsageError(f"--vms {options.vms}: give a number from 1 to 100000")
+    if options.speed is not None and not (math.isfinite(options.speed) and 0 < options.speed <= 10_000):
+        raise UsageError(f"--speed {options.speed:g}: give a factor above 0, at most 10000")
+    if options.iterations is not None and options.iterations < 1:
+        raise UsageError(f"--iterations {options.iterations}: give a number from 1")
+
+
+def make_backend(options: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> Backend:
+    """Open the source that was asked for; connecting comes with the first reading.
+
+    Raises:
+        UsageError: an unknown scenario.
+        MissingBindingError: libvirt's Python binding is not installed.
+    """
+    if options.demo is not None:
+        from vmtop.backends.simulator.backend import SimulatorBackend
+
+        return SimulatorBackend(
+            scenario=options.demo,
+            seed=1 if options.seed is None else options.seed,
+            vms=options.vms,
+            speed=1.0 if options.speed is None else options.speed,
+            clock=SystemClock(),
+        )
+    from vmtop.backends.libvirt_read import LibvirtBackend
+
+    chosen = options.connect or settings.connect
+    uri = chosen or environ.get("LIBVIRT_DEFAULT_URI") or environ.get("VIRSH_DEFAULT_CONNECT_URI") or DEFAULT_URI
+    return LibvirtBackend(uri)
+
+
+def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+    if options.delay is not None:
+        check_delay(options.delay, "--delay")
+    columns = None if options.columns is None else tuple(part.strip() for part in options.columns.split(","))
+    given = {
+        "delay": options.delay,
+        "sort": options.sort,
+        "columns": columns,
+        "glyphs": options.glyphs,
+        "theme": options.theme,
+        "mouse": options.mouse,
+        "readonly": options.readonly,
+    }
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _ui_state(settings: Settings, options: argparse.Namespace) -> UiState:
+    for name in (settings.sort, *settings.columns):
+        column(name)
+    try:
+        check_filter(options.filter)
+    except UsageError as error:
+        raise UsageError(f"--filter: {error}") from None
+    return UiState(
+        sort_column=settings.sort,
+        is_reversed=options.reverse,
+        filter_text=options.filter,
+        columns=settings.columns,
+        delay_s=settings.delay,
+        has_unicode=_has_unicode(settings.glyphs),
+    )
+
+
+def _has_unicode(glyphs: str) -> bool:
+    if glyphs != "auto":
+        return glyphs == "unicode"
+    from vmtop.tui.terminal import read_user_environ, wants_unicode
+
+    return wants_unicode(read_user_environ(), sys.stdout.encoding)
+
+
+def _run_batch(options: argparse.Namespace, state: UiState, pipeline: Pipeline) -> int:
+    has_matched = False
+
+    def format_frame(frame: Frame, is_first: bool) -> str:
+        nonlocal has_matched
+        has_matched = has_matched or not state.filter_text or bool(select_rows(frame, state, Order())[0])
+        if options.json:
+            return format_json(frame, state)
+        if options.csv:
+            return (format_csv_header(state) if is_first else "") + format_csv(frame, state)
+        return ("" if is_first else "\n") + format_text(frame, state, width=_output_width())
+
+    try:
+        code = run_batch(
+            pipeline,
+            SystemClock(),
+            format_frame,
+            delay_s=state.delay_s,
+            iterations=1 if options.once else options.iterations,
+            output=sys.stdout,
+            errors=sys.stderr,
+        )
+    finally:
+        pipeline.backend.close()
+    return code if has_matched or code else NOTHING_MATCHED
+
+
+def _has_no_screen(environ: Mapping[str, str]) -> bool:
+    """Say so on stderr, unless the output was redirected, which is a wish and no accident."""
+    if not sys.stdout.isatty():
+        return True
+    from vmtop.tui.terminal import check_terminal, standard_streams
+
+    reason = check_terminal(standard_streams(), environ)
+    if reason is not None:
+        sys.stderr.write(f"vmtop: {reason}, so this is the output of --batch\n")
+    return reason is not None
+
+
+def _output_width() -> int | None:
+    """Columns of the terminal; None, for all there is, where the output goes to a file or program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Backend) -> int:
+    from vmtop.tui.terminal import leave, prepare_terminal
+
+    # The first reading overlaps with the import of the screen, which takes longer. Collecting garbage in between only
+    # costs time: nothing that is imported ever becomes garbage.
+    gc.disable()
+    clock = SystemClock()
+    sampler = Sampler(Pipeline(backend, policy, clock, History()), clock, settings.delay)
+    sampler.start()
+    if isinstance(sys.__stderr__, TextIOWrapper):
+        prepare_terminal(os.environ, sys.__stderr__)
+    from vmtop.tui.app import VmtopApp
+
+    gc.freeze()
+    gc.enable()
+    failure = sampler.latest().failure
+    if failure is not None:
+        sampler.stop()
+        sys.stderr.write(f"vmtop: {safe_text(failure.text)}\n")
+        return failure.exit_code
+    app = VmtopApp(
+        sampler,
+        state=state,
+        uri=backend.uri,
+        policy=policy,
+        theme=_THEMES[settings.theme] or os.environ.get("TEXTUAL_THEME"),
+        keymap=settings.keys,
+        monotonic=clock.monotonic,
+    )
+    app.run(mouse=settings.mouse)
+    return leave(app)
