@@ -87,7 +87,7 @@ class Guest:
         )
 
     def order(self, order: str, deadline_s: float = ORDER_DEADLINE_S) -> None:
-        """Have it carry out a line of shell, and wait until it has; `guest/init` has functions for it.
+        """Have it carry out a line of shell, and wait until it has; `inside/init` has functions for it.
 
         Raises:
             LabError: the order failed, the guest died, or it took too long.

@@ -51,7 +51,7 @@ COMMANDS: Final = {
 
 PT_INTERP: Final = 3
 
-GUEST_SOURCES: Final = Path(__file__).with_name("guest")
+GUEST_SOURCES: Final = Path(__file__).with_name("inside")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

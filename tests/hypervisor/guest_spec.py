@@ -80,7 +80,7 @@ class GuestSpec:
     """How often the guest reports."""
 
     orders: tuple[str, ...] = ()
-    """Further orders after those that follow from the above, see `guest/init`."""
+    """Further orders after those that follow from the above, see `inside/init`."""
 
     domain_xml: str = field(default="", repr=False)
     """More XML in `<domain>`, such as `<memoryBacking><nosharepages/></memoryBacking>`."""
@@ -126,7 +126,7 @@ class GuestFiles:
 
     @property
     def records(self) -> Path:
-        """What `guest/init` reports."""
+        """What `inside/init` reports."""
         return self.folder / "records"
 
     @property

@@ -11,7 +11,7 @@ processes are descendants of its keeper, and all its files lie in one folder. To
     python -m tests.hypervisor.lab --guests 6
 
 in the project's folder prints the URI for `vmtop -c URI`, and runs until Ctrl+C or SIGTERM. It reads orders for guests
-from its standard input, such as `swapping-3 hog 90 same 500`; see `guest/init`.
+from its standard input, such as `swapping-3 hog 90 same 500`; see `inside/init`.
 """
 
 import argparse

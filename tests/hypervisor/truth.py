@@ -1,4 +1,4 @@
-"""What a guest's own kernel says about its memory, as `guest/init` prints it."""
+"""What a guest's own kernel says about its memory, as `inside/init` prints it."""
 
 import re
 from dataclasses import dataclass
