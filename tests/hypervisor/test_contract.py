@@ -15,7 +15,7 @@ def test_real_guests_of_every_kind_keep_the_contract(lab: HostLab, start_guests:
         GuestSpec(name="no-driver", memory_mib=96, has_balloon_driver=False),
         GuestSpec(name="no-period", memory_mib=96, stats_period_s=None),
         GuestSpec(name="paused", memory_mib=96, paused=True),
-        GuestSpec(name="[red]x[/] \u202e\u200b漢", memory_mib=96),
+        GuestSpec(name="[red]x[@click=app.quit] \u202e\u200b漢", memory_mib=96),
         GuestSpec(name="off", memory_mib=96),
     )
     guests[-1].shut_off()
