@@ -1,0 +1,23 @@
+"""What the operator chose: order, filter, pause, selection. Part of every view, owned by the app, never by a widget."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UiState:
+    """The operator's choices; replaced as a whole (`dataclasses.replace`) on each change."""
+
+    sort_column: str = "used"
+    """Id of a column in `vmtop.viewmodel.columns`."""
+    is_reversed: bool = False
+    """Against the column's own direction (amounts: largest first; names: A to Z)."""
+    filter_text: str = ""
+    """Substring of the name, or a regular expression when written /between slashes/; empty shows all."""
+    columns: tuple[str, ...] = ()
+    """Ids of the columns to show, in order; empty means all that fit."""
+    is_paused: bool = False
+    cursor_uuid: str | None = None
+    marked_uuids: frozenset[str] = field(default=frozenset())
+    delay_s: float = 2.0
+    has_unicode: bool = True
+    """Block and box characters may be used; else ASCII."""
