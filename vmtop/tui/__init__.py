@@ -1,0 +1,1 @@
+"""The screen: draws what `vmtop.viewmodel` says. The only folder that imports Textual."""
