@@ -1,0 +1,132 @@
+"""Drives the app without a terminal: a source whose readings a test gives, a clock that it moves, and what is seen."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from textual.pilot import Pilot
+
+from tests.builders import START_MONOTONIC_S
+from vmtop.derive.frame import Frame
+from vmtop.derive.series import History
+from vmtop.model.failure import Failure
+from vmtop.pipeline import Reading
+from vmtop.tui.app import VmtopApp
+from vmtop.viewmodel.ui_state import UiState
+
+URI = "qemu:///system"
+
+
+class FakeSource:
+    """Gives the readings that a test publishes, and remembers what it was asked."""
+
+    def __init__(self, frame: Frame | None = None) -> None:
+        self.reading = Reading(frame=frame, failure=None, interval_s=None)
+        self.delays: list[float] = []
+        self.is_stopped = False
+        self.history: History | None = None
+        self._wake: Callable[[], None] | None = None
+
+    def latest(self) -> Reading:
+        return self.reading
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        wake()
+
+    def set_delay(self, seconds: float) -> None:
+        self.delays.append(seconds)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def publish(
+        self, frame: Frame | None = None, *, failure: Failure | None = None, interval_s: float | None = 2.0
+    ) -> None:
+        """Have a new reading; without a frame the last one stays."""
+        frame = self.reading.frame if frame is None else frame
+        self.reading = Reading(frame=frame, failure=failure, interval_s=interval_s)
+        assert self._wake is not None
+        self._wake()
+
+
+class HandClock:
+    """Time that stands still until a test moves it."""
+
+    def __init__(self, at_s: float = 5.0) -> None:
+        self.now_s = START_MONOTONIC_S + at_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Stage:
+    """The app on a terminal of a given size."""
+
+    def __init__(
+        self,
+        frame: Frame | None = None,
+        *,
+        size: tuple[int, int] = (120, 30),
+        state: UiState | None = None,
+        keymap: dict[str, str] | None = None,
+        theme: str | None = None,
+    ) -> None:
+        self.size = size
+        self.source = FakeSource(frame)
+        self.clock = HandClock()
+        self.app = VmtopApp(
+            self.source,
+            state=UiState() if state is None else state,
+            uri=URI,
+            theme=theme,
+            keymap={} if keymap is None else keymap,
+            monotonic=self.clock,
+        )
+        self._pilot: Pilot[None] | None = None
+
+    def play(self, scene: Callable[["Stage"], Awaitable[None]]) -> None:
+        """Run the app while `scene` acts on it."""
+
+        async def run() -> None:
+            async with self.app.run_test(size=self.size) as pilot:
+                self._pilot = pilot
+                await pilot.pause()
+                await scene(self)
+
+        asyncio.run(run())
+
+    @property
+    def pilot(self) -> Pilot[None]:
+        assert self._pilot is not None, "the app is not running"
+        return self._pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def publish(self, frame: Frame | None = None, *, failure: Failure | None = None) -> None:
+        self.source.publish(frame, failure=failure)
+        await self.pilot.pause()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock, and do what the app's own timer does each second."""
+        self.clock.now_s += seconds
+        self.app.publish()
+        await self.pilot.pause()
+
+    @property
+    def lines(self) -> list[str]:
+        """What the terminal shows."""
+        strips = self.app.screen._compositor.render_strips()
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    def line_with(self, text: str) -> str:
+        """The first line that holds this text."""
+        found = [line for line in self.lines if text in line]
+        assert found, f"{text!r} is not on the screen:\n" + "\n".join(self.lines)
+        return found[0]
+
+    def names(self) -> list[str]:
+        """Names of the VMs in sight, from top to bottom, by the first word of each row that is one of ours."""
+        known = set() if self.source.reading.frame is None else {vm.name for vm in self.source.reading.frame.vms}
+        return [line.split()[0] for line in self.lines if line.split() and line.split()[0] in known]

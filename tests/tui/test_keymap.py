@@ -1,0 +1,79 @@
+"""The table of keys."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from vmtop.errors import UsageError
+from vmtop.tui.app import VmtopApp
+from vmtop.tui.keymap import KEYS, Key, Scope, apply_keymap, bindings, hints
+from vmtop.tui.screens.detail import DetailScreen
+from vmtop.tui.screens.help import HelpScreen
+from vmtop.tui.screens.main import MainScreen
+from vmtop.viewmodel.columns import column
+
+
+def test_every_binding_has_an_id_of_its_own_and_says_what_it_does() -> None:
+    assert [key_id for key_id, count in Counter(key.id for key in KEYS).items() if count > 1] == []
+    for key in KEYS:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", key.id), key.id
+        assert key.description, key.id
+        assert key.tooltip.endswith("."), key.id
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        {Scope.EVERYWHERE, Scope.TABLE, Scope.MOVE},
+        {Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL},
+    ],
+)
+def test_no_key_does_two_things_on_one_screen(scopes: set[Scope]) -> None:
+    counts = Counter(name for key in KEYS if key.scope in scopes for name in key.keys.split(","))
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.id)
+def test_every_action_exists_where_its_key_works(key: Key) -> None:
+    owners = {
+        Scope.EVERYWHERE: (VmtopApp,),
+        Scope.TABLE: (MainScreen,),
+        Scope.MOVE: (MainScreen, HelpScreen, DetailScreen),
+        Scope.PAGE: (HelpScreen, DetailScreen),
+        Scope.DETAIL: (DetailScreen,),
+    }
+    for owner in owners[key.scope]:
+        assert callable(getattr(owner, f"action_{key.action.partition('(')[0]}", None)), owner
+
+
+def test_keys_of_the_textual_framework_that_we_do_not_explain_are_gone() -> None:
+    ours = {name for key in KEYS for name in key.keys.split(",")}
+    assert set(VmtopApp._merged_bindings.key_to_bindings) <= ours  # type: ignore[union-attr] # a class has them
+
+
+def test_own_keys_replace_the_usual_ones() -> None:
+    keys = {key.id: key for key in apply_keymap({"quit": "x,ctrl+q"})}
+    assert keys["quit"].keys == "x,ctrl+q"
+    assert keys["quit"].label == "x ctrl+q"
+    assert keys["help"] in KEYS
+
+
+def test_an_unknown_id_is_reported_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match=r"no binding 'sort-usde'.*did you mean 'sort-used'"):
+        apply_keymap({"sort-usde": "x"})
+
+
+def test_hints_show_one_key_each() -> None:
+    shown = hints(KEYS, Scope.EVERYWHERE, Scope.TABLE)
+    assert ("/", "filter") in shown
+    assert all(" " not in key for key, _ in shown)
+
+
+def test_bindings_carry_id_and_tooltip() -> None:
+    assert {binding.id for binding in bindings(Scope.PAGE)} == {"back"}  # type: ignore[union-attr] # they are Bindings
+
+
+def test_keys_that_sort_name_columns_that_exist() -> None:
+    found = [match[1] for key in KEYS if (match := re.fullmatch(r"sort_by\('(.+)'\)", key.action))]
+    assert [column(column_id).id for column_id in found] == ["used", "name", "swap-in"]

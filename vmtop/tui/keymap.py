@@ -1,0 +1,344 @@
+"""The table of all keys. Bindings, help and hints are made from it and from nothing else."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from textual.binding import Binding, BindingType
+
+from vmtop.config import nearest
+from vmtop.errors import UsageError
+
+
+class Scope(StrEnum):
+    """Where a key works."""
+
+    EVERYWHERE = "everywhere"
+    TABLE = "table"
+    """On the main screen."""
+    MOVE = "move"
+    """On every screen of ours that has rows."""
+    PAGE = "page"
+    """On screens that lie above the main one."""
+    DETAIL = "detail"
+    """On the page of a VM or of the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One thing that keys do."""
+
+    id: str
+    """Name under which a person can bind other keys, in the table [keys] of the configuration."""
+    keys: str
+    """Keys as Textual names them, comma-separated."""
+    label: str
+    """The keys as people read them."""
+    action: str
+    description: str
+    """What they do, in a few words."""
+    tooltip: str
+    """The same in a sentence, for the help."""
+    scope: Scope
+    hint: str = ""
+    """One word for the status line; empty where it is not shown there."""
+    is_priority: bool = False
+    """Works even while a text is typed, as far as that does not take the key."""
+
+
+KEYS = (
+    Key(
+        id="quit",
+        keys="q,ctrl+c,f10,ctrl+q",
+        label="q Ctrl+C F10",
+        action="quit",
+        description="quit",
+        tooltip="End vmtop and give the terminal back as it was.",
+        scope=Scope.EVERYWHERE,
+        hint="quit",
+        is_priority=True,
+    ),
+    Key(
+        id="help",
+        keys="question_mark,f1,h",
+        label="? F1 h",
+        action="show_help",
+        description="help",
+        tooltip="Show every key, and every column with its meaning, unit and source.",
+        scope=Scope.EVERYWHERE,
+        hint="help",
+    ),
+    Key(
+        id="pause",
+        keys="Z",
+        label="Z",
+        action="toggle_pause",
+        description="pause the view",
+        tooltip="Hold the view still. Reading goes on; once more shows the present again.",
+        scope=Scope.EVERYWHERE,
+        hint="pause",
+    ),
+    Key(
+        id="redraw",
+        keys="ctrl+l",
+        label="Ctrl+L",
+        action="redraw",
+        description="redraw",
+        tooltip="Draw the whole screen anew, after something else has written on it.",
+        scope=Scope.EVERYWHERE,
+    ),
+    Key(
+        id="suspend",
+        keys="ctrl+z",
+        label="Ctrl+Z",
+        action="suspend_process",
+        description="suspend",
+        tooltip="Go back to the shell; its command fg brings vmtop back.",
+        scope=Scope.EVERYWHERE,
+    ),
+    Key(
+        id="move-up",
+        keys="up",
+        label="Up",
+        action="move_rows(-1)",
+        description="one row up",
+        tooltip="One row up; from the first VM to the host.",
+        scope=Scope.MOVE,
+    ),
+    Key(
+        id="move-down",
+        keys="down",
+        label="Down",
+        action="move_rows(1)",
+        description="one row down",
+        tooltip="One row down; the wheel of the mouse scrolls without moving the cursor.",
+        scope=Scope.MOVE,
+    ),
+    Key(
+        id="page-up",
+        keys="pageup",
+        label="PgUp",
+        action="move_pages(-1)",
+        description="one page up",
+        tooltip="As many rows up as fit the screen.",
+        scope=Scope.MOVE,
+    ),
+    Key(
+        id="page-down",
+        keys="pagedown",
+        label="PgDn",
+        action="move_pages(1)",
+        description="one page down",
+        tooltip="As many rows down as fit the screen.",
+        scope=Scope.MOVE,
+        hint="more",
+    ),
+    Key(
+        id="first",
+        keys="home",
+        label="Home",
+        action="move_to_end(-1)",
+        description="first row",
+        tooltip="To the first row.",
+        scope=Scope.MOVE,
+    ),
+    Key(
+        id="last",
+        keys="end",
+        label="End",
+        action="move_to_end(1)",
+        description="last row",
+        tooltip="To the last row.",
+        scope=Scope.MOVE,
+    ),
+    Key(
+        id="columns-left",
+        keys="left",
+        label="Left",
+        action="move_columns(-1)",
+        description="scroll to the left",
+        tooltip="Show the column to the left of those shown.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="columns-right",
+        keys="right",
+        label="Right",
+        action="move_columns(1)",
+        description="scroll to the right",
+        tooltip="Show the column to the right of those shown; names stay.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="open",
+        keys="enter",
+        label="Enter",
+        action="open_page",
+        description="page of the VM or host",
+        tooltip="Everything about the VM under the cursor in words and charts; on the header, about the host.",
+        scope=Scope.TABLE,
+        hint="details",
+    ),
+    Key(
+        id="filter",
+        keys="slash",
+        label="/",
+        action="ask_filter",
+        description="filter by name",
+        tooltip="Show only VMs whose name holds what you type; /between slashes/ it is a regular expression.",
+        scope=Scope.TABLE,
+        hint="filter",
+    ),
+    Key(
+        id="clear-filter",
+        keys="escape",
+        label="Esc",
+        action="clear_filter",
+        description="clear the filter",
+        tooltip="Show all VMs again.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="sort-left",
+        keys="less_than_sign",
+        label="<",
+        action="move_sort(-1)",
+        description="sort by the column to the left",
+        tooltip="Sort by the column to the left of the one that sorts now.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="sort-right",
+        keys="greater_than_sign",
+        label=">",
+        action="move_sort(1)",
+        description="sort by the column to the right",
+        tooltip="Sort by the column to the right of the one that sorts now.",
+        scope=Scope.TABLE,
+        hint="sort",
+    ),
+    Key(
+        id="reverse",
+        keys="r",
+        label="r",
+        action="reverse_sort",
+        description="reverse the order",
+        tooltip="Sort the other way round; so does a second click on the head of the column.",
+        scope=Scope.TABLE,
+        hint="reverse",
+    ),
+    Key(
+        id="sort-used",
+        keys="M",
+        label="M",
+        action="sort_by('used')",
+        description="sort by used memory",
+        tooltip="VMs that use most memory first.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="sort-name",
+        keys="N",
+        label="N",
+        action="sort_by('name')",
+        description="sort by name",
+        tooltip="VMs by name, A first.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="sort-swap",
+        keys="S",
+        label="S",
+        action="sort_by('swap-in')",
+        description="sort by swap",
+        tooltip="VMs that read most from their own swap first.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="delay",
+        keys="d",
+        label="d",
+        action="ask_delay",
+        description="set the delay",
+        tooltip="Set the time between two readings, in seconds.",
+        scope=Scope.TABLE,
+        hint="delay",
+    ),
+    Key(
+        id="back",
+        keys="escape,enter,backspace",
+        label="Esc",
+        action="go_back",
+        description="back",
+        tooltip="From a page back to the table.",
+        scope=Scope.PAGE,
+        hint="back",
+    ),
+    Key(
+        id="previous-vm",
+        keys="left",
+        label="Left",
+        action="turn_page(-1)",
+        description="page of the previous VM",
+        tooltip="On the page of a VM: to the page of the VM above it in the table.",
+        scope=Scope.DETAIL,
+    ),
+    Key(
+        id="next-vm",
+        keys="right",
+        label="Right",
+        action="turn_page(1)",
+        description="page of the next VM",
+        tooltip="On the page of a VM: to the page of the VM below it in the table.",
+        scope=Scope.DETAIL,
+        hint="next",
+    ),
+    Key(
+        id="switch-parts",
+        keys="tab",
+        label="Tab",
+        action="switch_parts",
+        description="words, charts or both",
+        tooltip="On a page: show words, charts or both.",
+        scope=Scope.DETAIL,
+        hint="words/charts",
+    ),
+)
+
+
+def bindings(*scopes: Scope) -> list[BindingType]:
+    """The bindings of a screen, or of the app, for Textual."""
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.description,
+            show=False,
+            key_display=key.label,
+            priority=key.is_priority,
+            tooltip=key.tooltip,
+            id=key.id,
+        )
+        for key in KEYS
+        if key.scope in scopes
+    ]
+
+
+def apply_keymap(keymap: Mapping[str, str]) -> tuple[Key, ...]:
+    """The table with a person's own keys (id -> keys, comma-separated).
+
+    Raises:
+        UsageError: an id is none of ours.
+    """
+    known = [key.id for key in KEYS]
+    for unknown in sorted(keymap.keys() - set(known)):
+        raise UsageError(f"configuration: [keys]: there is no binding {unknown!r}. {nearest(unknown, known)}")
+    return tuple(
+        replace(key, keys=keymap[key.id], label=keymap[key.id].replace(",", " ")) if key.id in keymap else key
+        for key in KEYS
+    )
+
+
+def hints(keys: Iterable[Key], *scopes: Scope) -> list[tuple[str, str]]:
+    """The first key and the word for the status line, of those that have one."""
+    return [(key.label.split()[0], key.hint) for scope in scopes for key in keys if key.hint and key.scope is scope]

@@ -1,0 +1,1 @@
+"""Widgets that draw lines of spans; none knows the app or a backend."""
