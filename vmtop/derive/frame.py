@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmtop.derive.guest import GuestUpdate
 from vmtop.derive.host import derive_host, sum_vms
 from vmtop.derive.levels import LevelState
 from vmtop.derive.metrics import HostMetrics, VmMetrics
+from vmtop.derive.overview import Overview, derive_overview
 from vmtop.derive.vm import Tick, derive_vm, ksm_saved_ratio
 from vmtop.model.policy import Policy
 from vmtop.model.sample import Sample
+
+
+class Roster(NamedTuple):
+    """Who is there. The same object as long as nobody comes, goes or changes name."""
+
+    uuids: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +29,10 @@ class Frame:
     host: HostMetrics
     vms: tuple[VmMetrics, ...]
     """In the order of `sample.vms`."""
+    roster: Roster
+    """Who `vms` are, in the same order."""
+    overview: Overview
+    """All of `vms` together."""
     level: LevelState
     """What the ladder remembers for the next frame."""
     guests: Mapping[str, GuestUpdate]
@@ -55,7 +68,19 @@ def derive_frame(previous: Frame | None, sample: Sample, policy: Policy) -> Fram
         LevelState() if previous is None else previous.level,
         policy,
     )
-    return Frame(sample=sample, host=host, vms=tuple(metrics), level=level, guests=guests)
+    return Frame(
+        sample=sample,
+        host=host,
+        vms=tuple(metrics),
+        roster=_keep(Roster(tuple([vm.uuid for vm in metrics]), tuple([vm.name for vm in metrics])), previous),
+        overview=derive_overview(metrics),
+        level=level,
+        guests=guests,
+    )
+
+
+def _keep(roster: Roster, previous: Frame | None) -> Roster:
+    return previous.roster if previous is not None and previous.roster == roster else roster
 
 
 def _is_successor(sample: Sample, before: Sample) -> bool:

@@ -10,7 +10,7 @@ be, while ours stand above each other on one axis of time. Further ways around p
 * `lines()` joins over gaps: points with nothing known between them are taken apart again.
 * `matrix.get(row, column)` takes 10 microseconds a cell, `matrix.string()` 50 for all; its only escape sequences are
   those that choose a tone.
-* It has one figure for the whole process: everything here belongs to one thread.
+* It has one figure for the whole process: one thread at a time may use it.
 """
 
 import re

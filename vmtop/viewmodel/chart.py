@@ -356,18 +356,19 @@ def _area(name: str, tone: Tone, latest: Span, lower: Heights, upper: Heights, w
 # -- swap and pressure
 
 _VM_SWAP = (
-    _Line("guest_swap_in_bytes_per_s", "guest in", Tone.WARN, "i"),
-    _Line("guest_swap_out_bytes_per_s", "guest out", Tone.NOTE, "o"),
+    _Line("guest_swap_in_bytes_per_s", "guest in", Tone.BAR_OTHER, "i"),
+    _Line("guest_swap_out_bytes_per_s", "guest out", Tone.BAR_USED, "o"),
 )
-_VM_FAULTS = (_Line("host_major_faults_per_s", "host faults", Tone.HARD, "f"),)
+_VM_FAULTS = (_Line("host_major_faults_per_s", "host faults", Tone.BAR_CACHE, "f"),)
 _HOST_SWAP = (
-    _Line("swap_in_bytes_per_s", "in", Tone.WARN, "i"),
-    _Line("swap_out_bytes_per_s", "out", Tone.NOTE, "o"),
+    _Line("swap_in_bytes_per_s", "in", Tone.BAR_OTHER, "i"),
+    _Line("swap_out_bytes_per_s", "out", Tone.BAR_USED, "o"),
 )
 _PRESSURE = (
-    _Line("psi_full_avg10_ratio", "full", Tone.HARD, "f"),
-    _Line("psi_some_avg10_ratio", "some", Tone.WARN, "s"),
+    _Line("psi_full_avg10_ratio", "full", Tone.BAR_OTHER, "f"),
+    _Line("psi_some_avg10_ratio", "some", Tone.BAR_USED, "s"),
 )
+"""The hues of bars are those that stay apart on every terminal."""
 
 
 def _vm_swap(subject: _Subject) -> Chart:

@@ -4,13 +4,14 @@ A cell is exactly as wide as its column, the gap to the next column included. Th
 the gap, so that no colour is needed to tell figures of different worth apart; `MARKS` says what each mark means.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
 from vmtop.config import nearest
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
+from vmtop.derive.overview import Overview
 from vmtop.errors import UsageError
 from vmtop.model.sample import JobSample
 from vmtop.viewmodel.fields import VIEW_FIELDS, VM_FIELDS, Field
@@ -91,16 +92,6 @@ Figure = Callable[[VmMetrics], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """The VMs that a sum is about."""
-
-    running: Sequence[VmMetrics]
-    """Those that hold memory."""
-    fresh: Sequence[VmMetrics]
-    """Those of them whose guest figures are not stale."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One column of the table of VMs."""
 
@@ -119,8 +110,8 @@ class Column:
     """None sorts last, whichever way."""
     spans: Callable[[VmMetrics, int, bool], Line]
     """The cell: (vm, width, has_unicode) -> spans of exactly `width` cells."""
-    total: Callable[[Counted, int, bool], Line | None]
-    """The cell under the column, likewise, for these VMs; None where a sum makes no sense."""
+    total: Callable[[Overview, int, bool], Line | None]
+    """The cell under the column, likewise, for several VMs; None where a sum makes no sense."""
     is_left: bool = False
     is_ascending: bool = False
     """Sorting by it puts small values first."""
@@ -166,15 +157,6 @@ def _used_mark(vm: VmMetrics) -> str:
     return HOST_MARK if vm.used_source is UsedSource.HOST else " "
 
 
-def _add_up(values: Sequence[float | None]) -> tuple[float | None, bool]:
-    """The sum of what is known, None when that is nothing out of something; and whether a value is missing."""
-    try:
-        return sum(values), False  # type: ignore[arg-type] # None raises; looking for it first is slow
-    except TypeError:
-        known = [value for value in values if value is not None]
-        return (sum(known) if known else None), True
-
-
 def _figure(
     field: str,
     column_id: str,
@@ -214,13 +196,11 @@ def _figure(
             return _cell(text, " ", width, Tone.DIM)
         return _cell(text, " ", width, CONDITION_TONES[condition] if condition in alarms else Tone.NORMAL)
 
-    def total(counted: Counted, width: int, _has_unicode: bool) -> Line:
-        vms = counted.running if mark is None else counted.fresh
-        amount, has_gap = _add_up(list(map(value_of, vms)))
-        is_least = has_gap or len(vms) < len(counted.running)
-        if amount is None or (is_least and not vms):
+    def total(overview: Overview, width: int, _has_unicode: bool) -> Line:
+        found = overview.sums[field]
+        if found.amount is None:
             return _cell(UNKNOWN_MARK, " ", width, Tone.UNKNOWN)
-        return _cell(show(amount), LEAST_MARK if is_least else " ", width, Tone.NORMAL)
+        return _cell(show(found.amount), LEAST_MARK if found.is_least else " ", width, Tone.NORMAL)
 
     return Column(
         id=column_id,
@@ -235,7 +215,7 @@ def _figure(
     )
 
 
-def _no_total(_counted: Counted, _width: int, _has_unicode: bool) -> None:
+def _no_total(_overview: Overview, _width: int, _has_unicode: bool) -> None:
     return None
 
 
@@ -286,15 +266,9 @@ def _memory_spans(vm: VmMetrics, width: int, has_unicode: bool) -> Line:
     return (*drawn, _GAP)
 
 
-def _count_left_out(counted: Counted) -> int:
-    """Running VMs that the sums do not count, since their figures are stale or unknown."""
-    return len(counted.running) - len([vm for vm in counted.fresh if vm.used_bytes is not None])
-
-
-def _memory_total(counted: Counted, width: int, has_unicode: bool) -> Line:
-    left_out = _count_left_out(counted)
-    if left_out:
-        return _words(f"{left_out} not counted", width, has_unicode, Tone.UNKNOWN)
+def _memory_total(overview: Overview, width: int, has_unicode: bool) -> Line:
+    if overview.not_counted:
+        return _words(f"{overview.not_counted} not counted", width, has_unicode, Tone.UNKNOWN)
     return _words("", width, has_unicode, Tone.NORMAL)
 
 
@@ -306,13 +280,10 @@ def _used_ratio(vm: VmMetrics) -> float | None:
     return vm.used_bytes / vm.balloon_bytes if vm.used_bytes is not None and vm.balloon_bytes else None
 
 
-def _used_ratio_total(counted: Counted, width: int, _has_unicode: bool) -> Line:
-    vms = [vm for vm in counted.fresh if vm.used_bytes is not None and vm.balloon_bytes]
-    used, _ = _add_up([vm.used_bytes for vm in vms])
-    balloon, _ = _add_up([vm.balloon_bytes for vm in vms])
-    if used is None or not balloon:
+def _used_ratio_total(overview: Overview, width: int, _has_unicode: bool) -> Line:
+    if overview.used_ratio is None:
         return _cell(UNKNOWN_MARK, " ", width, Tone.UNKNOWN)
-    return _cell(format_ratio(used / balloon), " ", width, Tone.NORMAL)
+    return _cell(format_ratio(overview.used_ratio), " ", width, Tone.NORMAL)
 
 
 def format_job(job: JobSample) -> str:
@@ -331,9 +302,8 @@ def _jobs_spans(vm: VmMetrics, width: int, has_unicode: bool) -> Line:
     return _words(format_jobs(vm), width, has_unicode, Tone.NOTE if vm.jobs else Tone.NORMAL)
 
 
-def _jobs_total(counted: Counted, width: int, has_unicode: bool) -> Line:
-    jobs = sum(len(vm.jobs) for vm in counted.running)
-    return _words(f"{jobs} running" if jobs else "", width, has_unicode, Tone.NORMAL)
+def _jobs_total(overview: Overview, width: int, has_unicode: bool) -> Line:
+    return _words(f"{overview.jobs} running" if overview.jobs else "", width, has_unicode, Tone.NORMAL)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -346,8 +316,8 @@ COLUMNS: tuple[Column, ...] = (
         fields=("name",),
         sort_value=lambda vm: vm.name.casefold(),
         spans=_name_spans,
-        total=lambda counted, width, has_unicode: _words(
-            f"{len(counted.running)} running", width, has_unicode, Tone.NORMAL
+        total=lambda overview, width, has_unicode: _words(
+            f"{overview.running} running", width, has_unicode, Tone.NORMAL
         ),
         is_left=True,
         is_ascending=True,

@@ -3,9 +3,10 @@
 Figures inside a block have a fixed width, so that nothing wanders from one reading to the next.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from heapq import nsmallest
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -396,7 +397,9 @@ class _Group(NamedTuple):
     title: str
     tone: Tone
     vms: tuple[str, ...] = ()
-    """What is said of each, worst first; none where the title says it all."""
+    """What is said of the first of them, worst first; none where the title says it all."""
+    found: int = 0
+    """How many there are."""
 
 
 def _who_blocks(seen: _Seen) -> list[Block]:
@@ -435,25 +438,27 @@ def _pack_groups(groups: Sequence[_Group], most: int, width: int) -> list[Line]:
 def _group_line(group: _Group, most: int) -> Line:
     if not group.vms:
         return (Span(group.title, group.tone),)
-    more = f" +{len(group.vms) - most}" if len(group.vms) > most else ""
+    more = f" +{group.found - most}" if group.found > most else ""
     return (Span(group.title, group.tone), Span(f": {', '.join(group.vms[:most])}{more}", Tone.NORMAL))
 
 
 def _troubles(seen: _Seen) -> list[_Group]:
     """Who is in trouble, worst first, and whose state nobody knows."""
-    vms, host, has_unicode = seen.frame.vms, seen.frame.host, seen.state.has_unicode
-    groups = []
-    for condition, title, detail, figure in _TROUBLES:
-        found = _largest_first((vm for vm in vms if vm.condition is condition), figure)
-        if found:
-            groups.append(_group(title, CONDITION_TONES[condition], found, detail, has_unicode))
+    overview, has_unicode = seen.frame.overview, seen.state.has_unicode
+    groups = [
+        _group(title, CONDITION_TONES[condition], overview.by_condition[condition], figure, detail, has_unicode)
+        for condition, title, detail, figure in _TROUBLES
+        if condition in overview.by_condition
+    ]
     limit = seen.policy.psi_soft_some_ratio
-    waiting = _largest_first((vm for vm in vms if (vm.psi_some_avg10_ratio or 0) >= limit), "psi_some_avg10_ratio")
+    waiting = [vm for vm in overview.waiting if (vm.psi_some_avg10_ratio or 0) >= limit]
     if waiting:
-        groups.append(_group("waiting for host memory", Tone.WARN, waiting, _waits, has_unicode))
-    silent = sum(vm.condition in NO_FIGURES for vm in vms)
+        title = "waiting for host memory"
+        groups.append(_group(title, Tone.WARN, waiting, "psi_some_avg10_ratio", _waits, has_unicode))
+    silent = sum(len(overview.by_condition.get(condition, ())) for condition in NO_FIGURES)
     if not groups:
-        groups.append(_Group(_all_well(host.vms_running, silent), Tone.OK if host.vms_running else Tone.NORMAL))
+        running = overview.running
+        groups.append(_Group(_all_well(running, silent), Tone.OK if running else Tone.NORMAL))
     if silent:
         groups.append(_Group(f"{silent} without guest figures", Tone.UNKNOWN))
     return groups
@@ -461,19 +466,25 @@ def _troubles(seen: _Seen) -> list[_Group]:
 
 def _asides(seen: _Seen) -> list[_Group]:
     """What weighs on a host that is short of memory, and which jobs run; said where there is room."""
-    vms, level, has_unicode = seen.frame.vms, seen.frame.host.level, seen.state.has_unicode
+    overview, level, has_unicode = seen.frame.overview, seen.frame.host.level, seen.state.has_unicode
     groups = []
     if level is not None and level > Level.CALM:
-        largest = _largest_first((vm for vm in vms if vm.rss_bytes), "rss_bytes")[:_MOST_NAMES]
-        groups.append(_group("largest", Tone.NORMAL, largest, _holds, has_unicode))
-    busy = [vm for vm in vms if vm.jobs]
-    if busy:
-        groups.append(_group("jobs", Tone.NOTE, busy, _works, has_unicode))
+        largest = [vm for vm in overview.largest if vm.rss_bytes][:_MOST_NAMES]
+        groups.append(_group("largest", Tone.NORMAL, largest, "rss_bytes", _holds, has_unicode))
+    if overview.busy:
+        groups.append(_group("jobs", Tone.NOTE, overview.busy, None, _works, has_unicode))
     return groups
 
 
-def _group(title: str, tone: Tone, vms: Sequence[VmMetrics], detail: _Detail, has_unicode: bool) -> _Group:
-    return _Group(title, tone, tuple(f"{_short_name(vm, has_unicode)}{detail(vm)}" for vm in vms))
+def _group(
+    title: str, tone: Tone, vms: Sequence[VmMetrics], figure: str | None, detail: _Detail, has_unicode: bool
+) -> _Group:
+    """Those of `vms` that may be named, worst by `figure` first; None keeps their order."""
+    named = vms[:_MOST_NAMES]
+    if figure is not None:
+        read = attrgetter(figure)
+        named = nsmallest(_MOST_NAMES, vms, key=lambda vm: (-(read(vm) or 0), vm.name))
+    return _Group(title, tone, tuple(f"{_short_name(vm, has_unicode)}{detail(vm)}" for vm in named), len(vms))
 
 
 def _all_well(running: int, silent: int) -> str:
@@ -482,11 +493,6 @@ def _all_well(running: int, silent: int) -> str:
     if silent >= running:
         return "nothing is known to be wrong"
     return f"nothing wrong in the {running - silent} VMs that tell" if silent else f"all {running} VMs are well"
-
-
-def _largest_first(vms: Iterable[VmMetrics], figure: str) -> list[VmMetrics]:
-    read = attrgetter(figure)
-    return sorted(vms, key=lambda vm: (-(read(vm) or 0), vm.name))
 
 
 def _short_name(vm: VmMetrics, has_unicode: bool) -> str:

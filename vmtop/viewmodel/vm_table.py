@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from operator import attrgetter
 from typing import cast
 
-from vmtop.derive.frame import Frame
-from vmtop.derive.metrics import Condition, VmMetrics
+from vmtop.derive.frame import Frame, Roster
+from vmtop.derive.metrics import VmMetrics
+from vmtop.derive.overview import Overview, derive_overview
 from vmtop.errors import UsageError
-from vmtop.viewmodel.columns import COLUMNS, Column, Counted, SortValue, column
+from vmtop.viewmodel.columns import COLUMNS, Column, SortValue, column
 from vmtop.viewmodel.formats import cell_width, safe_text
 from vmtop.viewmodel.pattern import parse_pattern
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -37,39 +37,60 @@ class Order:
 
     def __init__(self) -> None:
         self._column_id = ""
-        self._names: list[str] = []
-        self._uuids: list[str] = []
+        self._roster = Roster((), ())
         self._by_name: list[int] = []
         """Places of the VMs in the order of their names."""
+        self._ranks: list[int] = []
+        """Of each VM, how many names come before its own."""
+        self._falling_ranks: list[int] = []
+        """The same, negative: equal values stand by name in a falling order, too."""
+        self._places: list[int] = []
+        """Places of the VMs in the last order."""
         self._held: list[SortValue | None] = []
         """What each VM sorts by."""
 
-    def sort(self, vms: Sequence[VmMetrics], by: Column, *, is_reversed: bool) -> tuple[VmMetrics, ...]:
-        """VMs in the order to show; those without a value come last, whichever way."""
-        values = list(map(by.sort_value, vms))
-        before = self._values_before(vms, by)
-        held = self._held = _without_noise(values, before) if before else values
-        known = [place for place in self._by_name if held[place] is not None]
-        unknown = [place for place in self._by_name if held[place] is None] if len(known) < len(held) else []
-        known.sort(key=cast(Callable[[int], float], held.__getitem__), reverse=is_reversed is by.is_ascending)
-        return tuple(map(vms.__getitem__, chain(known, unknown)))
+    def sort(
+        self, vms: Sequence[VmMetrics], by: Column, *, is_reversed: bool, roster: Roster | None = None
+    ) -> tuple[VmMetrics, ...]:
+        """VMs in the order to show; those without a value come last, whichever way.
 
-    def _values_before(self, vms: Sequence[VmMetrics], by: Column) -> list[SortValue | None]:
+        Args:
+            vms: what to sort.
+            by: the column whose values count.
+            is_reversed: against the direction of the column.
+            roster: who `vms` are, where that is known already.
+        """
+        values = list(map(by.sort_value, vms))
+        before = self._values_before(roster or _roster_of(vms), by)
+        held = self._held = _without_noise(values, before) if before else values
+        is_falling = is_reversed is by.is_ascending
+        # From the last order on, which is nearly the next one: sorting it takes a fifth of the time.
+        places, ranks = self._places, self._falling_ranks if is_falling else self._ranks
+        unknown = [place for place in self._by_name if held[place] is None] if None in held else []
+        known = [place for place in places if held[place] is not None] if unknown else places
+        keys = list(zip(held, ranks, strict=True))
+        known = sorted(known, key=cast(Callable[[int], tuple[float, int]], keys.__getitem__), reverse=is_falling)
+        self._places = known + unknown
+        return tuple(map(vms.__getitem__, self._places))
+
+    def _values_before(self, roster: Roster, by: Column) -> list[SortValue | None]:
         """What each of these VMs sorted by so far; empty when there is nothing to go by."""
-        names, uuids = list(map(_name, vms)), list(map(_uuid, vms))
-        held = dict(zip(self._uuids, self._held, strict=True)) if uuids != self._uuids else None
-        if held is not None or names != self._names:
-            keys = [(name.casefold(), name, uuid) for name, uuid in zip(names, uuids, strict=True)]
-            self._names, self._uuids = names, uuids
-            self._by_name = sorted(range(len(vms)), key=keys.__getitem__)
+        held = None
+        if roster is not self._roster and roster != self._roster:
+            held = dict(zip(self._roster.uuids, self._held, strict=True))
+            keys = [(name.casefold(), name, uuid) for uuid, name in zip(*roster, strict=True)]
+            self._places = self._by_name = sorted(range(len(keys)), key=keys.__getitem__)
+            self._ranks = sorted(range(len(keys)), key=self._by_name.__getitem__)
+            self._falling_ranks = [-rank for rank in self._ranks]
+        self._roster = roster
         is_same_column, self._column_id = by.id == self._column_id, by.id
         if not is_same_column:
             return []
-        return self._held if held is None else list(map(held.get, uuids))
+        return self._held if held is None else list(map(held.get, roster.uuids))
 
 
-_name: Callable[[VmMetrics], str] = attrgetter("name")
-_uuid: Callable[[VmMetrics], str] = attrgetter("uuid")
+def _roster_of(vms: Sequence[VmMetrics]) -> Roster:
+    return Roster(tuple([vm.uuid for vm in vms]), tuple([vm.name for vm in vms]))
 
 
 def _without_noise(values: list[SortValue | None], before: list[SortValue | None]) -> list[SortValue | None]:
@@ -96,15 +117,11 @@ class TableView:
     """How many of `columns` fit side by side without scrolling."""
     rows: tuple[VmMetrics, ...]
     """Filtered and sorted."""
+    overview: Overview
+    """The rows together."""
     filter_error: str | None
     """Why the filter cannot be used, in words; then it hides nothing."""
     state: UiState
-
-    @property
-    def counted(self) -> Counted:
-        """The rows that sums are about."""
-        running = [vm for vm in self.rows if vm.condition is not Condition.OFF]
-        return Counted(running=running, fresh=[vm for vm in running if not vm.is_stale])
 
     def header(self) -> list[Line]:
         """Titles, one line for each of `columns`."""
@@ -112,9 +129,11 @@ class TableView:
 
     def _title(self, each: Column, width: int) -> Line:
         is_sorted = each.id == self.state.sort_column
-        tone = Tone.SORTED if is_sorted else Tone.TITLE
-        title = each.title.ljust(width) if each.is_left else f"{each.title}  ".rjust(width)
-        return (Span(title, tone),)
+        is_descending = self.state.is_reversed is each.is_ascending
+        marks = ("▲", "▼") if self.state.has_unicode else ("^", "v")
+        text = each.title + (marks[is_descending] if is_sorted else " ")
+        title = text.ljust(width) if each.is_left else f"{text} ".rjust(width)
+        return (Span(title, Tone.SORTED if is_sorted else Tone.TITLE),)
 
     def row_spans(self, vm: VmMetrics, first: int = 1, last: int | None = None) -> list[Line]:
         """Cells of one row: the name, and those of `columns[first:last]`."""
@@ -123,9 +142,9 @@ class TableView:
 
     def totals(self, first: int = 1, last: int | None = None) -> list[Line]:
         """Sums over the rows, cells as in `row_spans`; what is stale or unknown is left out, and it says so."""
-        counted, has_unicode = self.counted, self.state.has_unicode
+        has_unicode = self.state.has_unicode
         return [
-            each.total(counted, width, has_unicode) or (Span(" " * width, Tone.NORMAL),)
+            each.total(self.overview, width, has_unicode) or (Span(" " * width, Tone.NORMAL),)
             for each, width in self._drawn(first, last)
         ]
 
@@ -142,8 +161,18 @@ def build_table(frame: Frame, state: UiState, order: Order, width: int | None) -
         UsageError: `state` names a column that does not exist.
     """
     rows, filter_error = select_rows(frame, state, order)
-    columns, widths, fitting = _lay_out(_enabled_columns(state), _name_width(frame.vms), width, bool(state.columns))
-    return TableView(columns=columns, widths=widths, fitting=fitting, rows=rows, filter_error=filter_error, state=state)
+    columns, widths, fitting = _lay_out(
+        _enabled_columns(state), _name_width(frame.roster.names), width, bool(state.columns)
+    )
+    return TableView(
+        columns=columns,
+        widths=widths,
+        fitting=fitting,
+        rows=rows,
+        overview=frame.overview if len(rows) == len(frame.vms) else derive_overview(rows),
+        filter_error=filter_error,
+        state=state,
+    )
 
 
 def _enabled_columns(state: UiState) -> tuple[Column, ...]:
@@ -152,8 +181,8 @@ def _enabled_columns(state: UiState) -> tuple[Column, ...]:
     return (name, *(each for each in dict.fromkeys(chosen) if each is not name))
 
 
-def _name_width(vms: Sequence[VmMetrics]) -> int:
-    names = map(attrgetter("name"), vms)
+@lru_cache(maxsize=2)
+def _name_width(names: tuple[str, ...]) -> int:
     longest = max((len(name) if name.isascii() else cell_width(safe_text(name)) for name in names), default=0)
     return max(column("name").width, min(longest + 1, _LONGEST_NAME))
 
@@ -190,8 +219,10 @@ def select_rows(frame: Frame, state: UiState, order: Order) -> tuple[tuple[VmMet
         error = None
     except UsageError as problem:
         matches, error = _matcher(""), str(problem)
-    vms = [vm for vm in frame.vms if matches(vm.name)] if state.filter_text and error is None else frame.vms
-    return order.sort(vms, column(state.sort_column), is_reversed=state.is_reversed), error
+    by, is_reversed = column(state.sort_column), state.is_reversed
+    if not state.filter_text or error is not None:
+        return order.sort(frame.vms, by, is_reversed=is_reversed, roster=frame.roster), error
+    return order.sort([vm for vm in frame.vms if matches(vm.name)], by, is_reversed=is_reversed), None
 
 
 def check_filter(text: str) -> None:
