@@ -249,6 +249,13 @@ def _run_batch(options: argparse.Namespace, state: UiState, pipeline: Pipeline) 
     return code if has_matched or code else NOTHING_MATCHED
 
 
+def tune_garbage_collection() -> None:
+    """Look for garbage seldom, and not among what is imported: frames are freed when they are replaced, without it."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1_000)
+    gc.enable()
+
+
 def _has_no_screen(environ: Mapping[str, str]) -> bool:
     """Say so on stderr, unless the output was redirected, which is a wish and no accident."""
     if not sys.stdout.isatty():
@@ -279,8 +286,7 @@ def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Bac
         prepare_terminal(os.environ, sys.__stderr__)
     from vmtop.tui.app import VmtopApp
 
-    gc.freeze()
-    gc.enable()
+    tune_garbage_collection()
     failure = sampler.latest().failure
     if failure is not None:
         sampler.stop()

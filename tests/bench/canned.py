@@ -11,6 +11,7 @@ from textual.app import App
 
 from tests.clocks import HandClock
 from vmtop.backends.simulator.backend import SimulatorBackend
+from vmtop.cli import tune_garbage_collection
 from vmtop.derive.series import History
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.pipeline import Pipeline, Reading
@@ -119,6 +120,7 @@ def main() -> None:
     """Run as `python -m tests.bench.canned PAGE VMS STEPS REPORT`."""
     page, vms, steps, report = sys.argv[1:]
     app: App[None] = CountingApp(CannedSource(int(vms)), page, int(steps), Path(report))
+    tune_garbage_collection()
     app.run()
     sys.exit(app.return_code or 0)
 

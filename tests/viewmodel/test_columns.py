@@ -12,9 +12,10 @@ from tests.builders import make_frame, make_off_vm, make_vm
 from tests.viewmodel.scenes import hostile_frame, text_of, troubled_frame
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
+from vmtop.derive.overview import derive_overview
 from vmtop.errors import UsageError
 from vmtop.units import GIB, MIB
-from vmtop.viewmodel.columns import COLUMNS, CONDITION_TONES, WORST_FIRST, Column, Counted, column
+from vmtop.viewmodel.columns import COLUMNS, CONDITION_TONES, WORST_FIRST, Column, column
 from vmtop.viewmodel.tone import Tone
 
 FRAME = troubled_frame()
@@ -32,8 +33,7 @@ def cell(column_id: str, vm: VmMetrics, width: int = 0) -> str:
 
 def total(column_id: str, vms: list[VmMetrics]) -> str:
     each = column(column_id)
-    running = [vm for vm in vms if vm.condition is not Condition.OFF]
-    line = each.total(Counted(running=running, fresh=[vm for vm in running if not vm.is_stale]), each.width, True)
+    line = each.total(derive_overview(vms), each.width, True)
     return "" if line is None else text_of(line)
 
 
@@ -46,8 +46,7 @@ def test_every_cell_is_exactly_as_wide_as_its_column(each: Column, has_unicode: 
             assert cell_len(text_of(line)) == width, vm.name
             assert text_of(line).endswith(" "), vm.name
             assert has_unicode or text_of(line).isascii()
-    counted = Counted(running=FRAME.vms, fresh=FRAME.vms)
-    summed = each.total(counted, each.width, has_unicode)
+    summed = each.total(FRAME.overview, each.width, has_unicode)
     assert summed is None or cell_len(text_of(summed)) == each.width
 
 

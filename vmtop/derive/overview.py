@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nlargest
+from heapq import nsmallest
 from operator import attrgetter
 
 from vmtop.derive.metrics import Condition, VmMetrics
@@ -107,7 +107,7 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
         sums=guests | _add_up(HOST_SUMS, told_by_host, running),
         used_ratio=used_bytes / of_bytes if of_bytes else None,
         by_condition=by_condition,
-        largest=nlargest(LARGEST, vms, key=lambda vm: vm.rss_bytes or 0),
+        largest=nsmallest(LARGEST, vms, key=lambda vm: (-(vm.rss_bytes or 0), vm.name)),
         waiting=waiting,
         busy=busy,
     )

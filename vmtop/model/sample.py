@@ -250,7 +250,7 @@ class VmSample:
     maximum_bytes: int | None
     """Most the guest can have. Source: balloon.maximum (`virsh dominfo`: Max memory)."""
     balloon_bytes: int | None
-    """What the balloon leaves to the guest now, up to 1 s late. Source: balloon.current (`virsh dominfo`: Used memory)."""
+    """What the balloon leaves to the guest, up to 1 s late. Source: balloon.current (`virsh dominfo`: Used memory)."""
     rss_bytes: int | None
     """Resident memory of QEMU as libvirt tells it, which works for remote hosts, too. Source: balloon.rss."""
     guest: GuestSample | None

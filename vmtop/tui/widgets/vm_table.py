@@ -172,7 +172,7 @@ class VmTable(LineWidget, can_focus=True):
     # -- what goes where
 
     @property
-    def _rows(self) -> tuple[VmMetrics, ...]:
+    def _rows(self) -> Sequence[VmMetrics]:
         return () if self._table is None else self._table.rows
 
     def _lay_out(self) -> None:

@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import make_frame, make_job, make_off_vm, make_vm, vm_uuid
+from vmtop.derive.metrics import Condition
+from vmtop.derive.overview import GUEST_SUMS, HOST_SUMS, LARGEST, derive_overview
+
+VM = make_frame([make_vm()]).vms[0]
+OFF = make_frame([make_off_vm(uuid=vm_uuid(9))]).vms[0]
+
+
+@pytest.mark.parametrize("figure", [*GUEST_SUMS, *HOST_SUMS])
+def test_an_unknown_figure_is_left_out_of_its_sum_which_says_so(figure: str) -> None:
+    vms = [replace(VM, **{figure: 3}), replace(VM, **{figure: 4}), replace(VM, **{figure: None})]
+    found = derive_overview(vms).sums[figure]
+    assert (found.amount, found.is_least) == (7, True)
+    assert derive_overview(vms[:2]).sums[figure].is_least is False
+    assert derive_overview(vms[2:]).sums[figure].amount is None
+
+
+@pytest.mark.parametrize("figure", GUEST_SUMS)
+def test_stale_guest_figures_count_in_no_sum(figure: str) -> None:
+    vms = [replace(VM, **{figure: 3}), replace(VM, is_stale=True, **{figure: 100})]
+    assert derive_overview(vms).sums[figure].amount == 3
+    assert derive_overview(vms).not_counted == 1
+    assert derive_overview(vms[1:]).sums[figure].amount is None
+
+
+def test_vms_that_are_off_count_nowhere_but_in_their_condition() -> None:
+    overview = derive_overview([VM, OFF])
+    assert overview.running == 1
+    assert overview.sums["maximum_bytes"].amount == VM.maximum_bytes
+    assert list(overview.by_condition[Condition.OFF]) == [OFF]
+
+
+def test_no_vms_sum_up_to_nothing_rather_than_to_unknown() -> None:
+    overview = derive_overview([])
+    assert all((found.amount, found.is_least) == (0, False) for found in overview.sums.values())
+    assert overview.used_ratio is None
+
+
+def test_jobs_and_pressure_are_found() -> None:
+    busy = replace(VM, jobs=(make_job(), make_job()))
+    waiting = replace(VM, psi_some_avg10_ratio=0.01)
+    overview = derive_overview([replace(VM, psi_some_avg10_ratio=0.0), busy, waiting])
+    assert (overview.jobs, list(overview.busy), list(overview.waiting)) == (2, [busy], [waiting])
+
+
+@given(st.lists(st.none() | st.integers(0, 2**40), max_size=12))
+def test_the_largest_come_first_and_sums_are_those_of_what_is_known(sizes: list[int | None]) -> None:
+    overview = derive_overview([replace(VM, rss_bytes=size) for size in sizes])
+    known = [size for size in sizes if size is not None]
+    assert [vm.rss_bytes for vm in overview.largest if vm.rss_bytes] == sorted(filter(None, known), reverse=True)[
+        :LARGEST
+    ]
+    assert overview.sums["rss_bytes"].amount == (sum(known) if known or not sizes else None)
