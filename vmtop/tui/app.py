@@ -84,7 +84,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         self.theme = OWN_COLORS if theme is None or self.no_color else theme
         return make_palette(
             None if theme is None else self.current_theme,
-            self.theme_variables,
+            self.get_css_variables(),
             has_many_colors=self.console.color_system not in {None, "standard"},
             has_color=not self.no_color,
         )
