@@ -86,6 +86,18 @@ def test_pauses_after_failures_double_up_to_a_limit_and_a_good_reading_ends_them
     assert pipeline.tick(1.0).failure is None
 
 
+def test_ages_are_told_on_the_clock_of_the_samples_however_fast_that_runs() -> None:
+    script: Iterator[Sample | Exception] = iter([make_sample(monotonic_s=90_000.0), ConnectError("gone")])
+    clock = HandClock(1000.0)
+    pipeline = Pipeline(ScriptedBackend(script), DEFAULT_POLICY, clock)
+    assert pipeline.tick(2.0).clock_ahead_s == 89_000.0
+    clock.now_s += 2
+    reading = pipeline.tick(2.0)
+    assert reading.failure is not None
+    assert reading.frame is not None
+    assert reading.failure.since_monotonic_s - reading.frame.sample.monotonic_s == 2.0
+
+
 def test_every_frame_goes_into_the_history() -> None:
     history = History(capacity=10)
     pipeline = Pipeline(ScriptedBackend(samples()), DEFAULT_POLICY, HandClock(1000.0), history)

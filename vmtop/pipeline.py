@@ -32,6 +32,9 @@ class Reading:
     """None when the last reading worked."""
     interval_s: float | None
     """Time between the last two readings, as it really was. None before the second."""
+    clock_ahead_s: float = 0.0
+    """How far the clock of `Sample.monotonic_s`, and of the failure, is ahead of the pipeline's: simulated time may run
+    faster than ours, and then what is 2 s old is 2 s old on our clock."""
 
 
 class Pipeline:
@@ -43,6 +46,7 @@ class Pipeline:
         self._policy = policy
         self._clock = clock
         self._began_s: float | None = None
+        self._ahead_s = 0.0
         self.reading = Reading(frame=None, failure=None, interval_s=None)
 
     def tick(self, delay_s: float) -> Reading:
@@ -54,23 +58,27 @@ class Pipeline:
         began_s = self._clock.monotonic()
         interval_s = None if self._began_s is None else began_s - self._began_s
         self._began_s = began_s
+        failure: Failure | None
+        frame: Frame | None
         try:
             sample = self.backend.read_sample()
         except BackendError as error:
             failure = self._next_failure(error, began_s, delay_s)
-            self.reading = Reading(frame=self.reading.frame, failure=failure, interval_s=interval_s)
+            frame = self.reading.frame
         else:
+            self._ahead_s = sample.monotonic_s - self._clock.monotonic()
+            failure = None
             frame = derive_frame(self.reading.frame, sample, self._policy)
             if self.history is not None:
                 self.history.add(frame)
-            self.reading = Reading(frame=frame, failure=None, interval_s=interval_s)
+        self.reading = Reading(frame=frame, failure=failure, interval_s=interval_s, clock_ahead_s=self._ahead_s)
         return self.reading
 
     def _next_failure(self, error: BackendError, now_s: float, delay_s: float) -> Failure:
         last = self.reading.failure
         return Failure(
             text=str(error),
-            since_monotonic_s=now_s if last is None else last.since_monotonic_s,
+            since_monotonic_s=now_s + self._ahead_s if last is None else last.since_monotonic_s,
             attempts=1 if last is None else last.attempts + 1,
             retry_s=min(delay_s if last is None else 2 * last.retry_s, LONGEST_RETRY_S),
             exit_code=error.exit_code,

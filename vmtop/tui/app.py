@@ -131,7 +131,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             frame=self._frame,
             reading=reading,
             state=self._state,
-            now_monotonic_s=now_s,
+            now_monotonic_s=now_s + reading.clock_ahead_s,
             paused_s=None if self._paused_since_s is None else now_s - self._paused_since_s,
             history=self._source.history,
             policy=self._policy,
