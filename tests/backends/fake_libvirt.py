@@ -1,0 +1,274 @@
+"""A stand-in for the libvirt module, for what the real one does only on a broken host: hang, refuse, lose its daemon.
+
+It keeps to what was seen of libvirt 9.0: a bulk call that reaches a hung QEMU blocks until QEMU goes on, and holds the
+VM's lock meanwhile; bulk calls that find the lock held pass the VM by.
+"""
+
+# ruff: noqa: N802 - the names are libvirt's
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+GUEST_STATS = {
+    "balloon.swap_in": 0,
+    "balloon.swap_out": 0,
+    "balloon.major_fault": 10,
+    "balloon.minor_fault": 100,
+    "balloon.unused": 1000,
+    "balloon.available": 9000,
+    "balloon.usable": 5000,
+    "balloon.last-update": 1_700_000_000,
+    "balloon.disk_caches": 3000,
+    "balloon.rss": 8000,
+}
+XML = "<domain><devices><memballoon model='virtio'><stats period='{period_s}'/></memballoon></devices></domain>"
+IDLE = ([0] * 12, {"type": 0})
+BACKUP = (
+    [2, 3000, 0, 1000, 400, 600, *[0] * 6],
+    {"operation": 9, "disk_total": 1000, "disk_remaining": 600, "type": 2},
+)
+OPEN_TOO_LONG_S = 20.0
+"""A test that forgot to end a hang fails, rather than hang itself."""
+
+
+class FakeError(Exception):
+    """libvirt.libvirtError."""
+
+    def __init__(self, code: int, text: str | None = None, domain: int = 10) -> None:
+        super().__init__(text)
+        self._code, self._text, self._domain = code, text, domain
+
+    def get_error_code(self) -> int:
+        return self._code
+
+    def get_error_message(self) -> str | None:
+        return self._text
+
+    def get_error_domain(self) -> int:
+        return self._domain
+
+
+class Gate:
+    """Open: calls pass. Shut: they hang in front of it."""
+
+    def __init__(self) -> None:
+        self._is_open = threading.Event()
+        self._is_open.set()
+
+    def pass_through(self) -> None:
+        assert self._is_open.wait(OPEN_TOO_LONG_S), "nobody opened the gate"
+
+    def shut(self) -> None:
+        self._is_open.clear()
+
+    def open(self) -> None:
+        self._is_open.set()
+
+
+@dataclass(kw_only=True)
+class FakeVm:
+    """One VM, as its daemon has it."""
+
+    uuid: str
+    name: str
+    number: int = 1
+    """Of this run; -1 while it is off."""
+    stats: dict[str, int] = field(default_factory=lambda: dict(GUEST_STATS))
+    xml: str = XML.format(period_s=5)
+    job: tuple[list[int], dict[str, int]] = IDLE
+    owed_ms: int | None = None
+    """For how long QEMU has owed an answer; None: it owes none."""
+    has_job_lock: bool = False
+    """A job of somebody else's keeps libvirt from asking QEMU."""
+    qemu: Gate = field(default_factory=Gate)
+    jobs: Gate = field(default_factory=Gate)
+    """In front of the call for jobs."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hang(self, owed_ms: int = 5000) -> None:
+        self.qemu.shut()
+        self.owed_ms = owed_ms
+
+    def wake(self) -> None:
+        self.owed_ms = None
+        self.qemu.open()
+
+    def bulk_stats(self) -> dict[str, int]:
+        """What a bulk call with NOWAIT tells; hangs with the VM, but only if no other call hangs already."""
+        state = {"state.state": 5 if self.number < 0 else 1, "state.reason": 1}
+        sizes = {"balloon.current": 10_000, "balloon.maximum": 20_000}
+        if self.number < 0 or self.has_job_lock or not self.lock.acquire(blocking=False):
+            return state | sizes
+        try:
+            self.qemu.pass_through()
+            return state | sizes | self.stats
+        finally:
+            self.lock.release()
+
+
+class FakeLibvirt:
+    """The module and the only daemon that it can reach."""
+
+    libvirtError = FakeError  # noqa: N815 - same
+    VIR_DOMAIN_STATS_STATE = 1
+    VIR_DOMAIN_STATS_BALLOON = 4
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE = 1
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE = 2
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT = 1 << 29
+    VIR_CONNECT_LIST_DOMAINS_ACTIVE = 1
+    VIR_DOMAIN_EVENT_ID_LIFECYCLE = 0
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED = 21
+
+    def __init__(self, *vms: FakeVm, total_kib: int = 1000, driver: str = "QEMU") -> None:
+        self.vms = list(vms)
+        self.total_kib = total_kib
+        self.driver = driver
+        self.door = Gate()
+        """In front of opening a connection ..."""
+        self.free_openings = 0
+        """... but for so many."""
+        self.answers = Gate()
+        """In front of every call."""
+        self.open_error: FakeError | None = None
+        self.bulk_error: FakeError | None = None
+        self.bulk_has_balloon = True
+        self.on_bulk: Callable[[], None] = lambda: None
+        """Called at the beginning of every bulk call."""
+        self.on_look: Callable[[], None] = lambda: None
+        """Called when somebody looks for VMs that hang."""
+        self.openings: list[str] = []
+        """Names of the threads that opened connections."""
+        self.open_connections = 0
+        self.xml_calls = 0
+        self.callbacks: dict[int, Callable[..., None]] = {}
+
+    def openReadOnly(self, uri: str) -> "FakeConnection":
+        self.openings.append(threading.current_thread().name)
+        if len(self.openings) > self.free_openings:
+            self.door.pass_through()
+        if self.open_error is not None:
+            raise self.open_error
+        return FakeConnection(self)
+
+    def virEventRegisterDefaultImpl(self) -> None:
+        pass
+
+    def virEventRunDefaultImpl(self) -> int:
+        return -1
+
+    def announce(self, event: int, vm: FakeVm) -> None:
+        """Have the callback for an event called, as libvirt's thread of events does."""
+        self.callbacks[event](None, FakeDomain(self, vm), None, None)
+
+    def end_all_hangs(self) -> None:
+        for gate in (self.door, self.answers, *(vm.qemu for vm in self.vms), *(vm.jobs for vm in self.vms)):
+            gate.open()
+
+
+class FakeConnection:
+    """libvirt.virConnect."""
+
+    def __init__(self, daemon: FakeLibvirt) -> None:
+        self._daemon = daemon
+        daemon.open_connections += 1
+
+    def close(self) -> None:
+        self._daemon.open_connections -= 1
+
+    def getType(self) -> str:
+        return self._daemon.driver
+
+    def getHostname(self) -> str:
+        return "kvm1"
+
+    def getInfo(self) -> list[Any]:
+        return ["x86_64", 64, 8, 2000, 1, 1, 8, 1]
+
+    def getMemoryStats(self, cell: int) -> dict[str, int]:
+        total = self._daemon.total_kib
+        return {"total": total, "free": total // 2, "buffers": 1, "cached": 2} if cell == -1 else {}
+
+    def getMemoryParameters(self) -> dict[str, int]:
+        return {"shm_pages_shared": 3, "shm_pages_sharing": 7}
+
+    def setKeepAlive(self, interval: int, count: int) -> None:
+        raise FakeError(1, "perhaps it's missing event loop implementation")
+
+    def domainEventRegisterAny(self, domain: None, event: int, callback: Callable[..., None], opaque: None) -> int:
+        self._daemon.callbacks[event] = callback
+        return event
+
+    def domainEventDeregisterAny(self, number: int) -> None:
+        self._daemon.callbacks.pop(number, None)
+
+    def registerCloseCallback(self, callback: Callable[..., None], opaque: None) -> None:
+        self._daemon.callbacks[-1] = callback
+
+    def unregisterCloseCallback(self) -> None:
+        self._daemon.callbacks.pop(-1, None)
+
+    def listAllDomains(self, flags: int) -> "list[FakeDomain]":
+        self._daemon.answers.pass_through()
+        if flags:
+            self._daemon.on_look()
+        return [FakeDomain(self._daemon, vm) for vm in self._daemon.vms if vm.number >= 0 or not flags]
+
+    def getAllDomainStats(self, groups: int, flags: int) -> "list[tuple[FakeDomain, dict[str, int]]]":
+        daemon = self._daemon
+        daemon.answers.pass_through()
+        if daemon.bulk_error is not None:
+            raise daemon.bulk_error
+        if flags & daemon.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE:
+            return [(FakeDomain(daemon, vm), vm.bulk_stats()) for vm in daemon.vms if vm.number < 0]
+        running = [vm for vm in daemon.vms if vm.number >= 0]
+        if not groups & daemon.VIR_DOMAIN_STATS_BALLOON or not daemon.bulk_has_balloon:
+            return [(FakeDomain(daemon, vm), {"state.state": 1, "state.reason": 1}) for vm in running]
+        daemon.on_bulk()
+        return [(FakeDomain(daemon, vm), vm.bulk_stats()) for vm in running]
+
+
+class FakeDomain:
+    """libvirt.virDomain."""
+
+    def __init__(self, daemon: FakeLibvirt, vm: FakeVm) -> None:
+        self._daemon, self._vm = daemon, vm
+
+    def UUIDString(self) -> str:
+        return self._vm.uuid
+
+    def name(self) -> str:
+        return self._vm.name
+
+    def ID(self) -> int:
+        return self._vm.number
+
+    def info(self) -> list[int]:
+        self._check_presence()
+        return [1, 20_000, 10_000, 1, 0]
+
+    def memoryStats(self) -> dict[str, int]:
+        self._check_presence()
+        return {"actual": 10_000, "unused": 1000, "last_update": 7}
+
+    def controlInfo(self) -> list[int]:
+        self._check_presence()
+        return [0, 0, 0] if self._vm.owed_ms is None else [2, 0, self._vm.owed_ms]
+
+    def jobInfo(self) -> list[int]:
+        self._check_presence()
+        self._vm.jobs.pass_through()
+        return self._vm.job[0]
+
+    def jobStats(self) -> dict[str, int]:
+        return self._vm.job[1]
+
+    def XMLDesc(self, flags: int) -> str:
+        self._check_presence()
+        self._daemon.xml_calls += 1
+        return self._vm.xml
+
+    def _check_presence(self) -> None:
+        if self._vm not in self._daemon.vms:
+            raise FakeError(42, "Domain not found")

@@ -1,0 +1,48 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract import check_contract
+from tests.domains import write_test_domains
+from vmtop.backends.base import Backend
+from vmtop.backends.clock import SystemClock
+from vmtop.backends.simulator.backend import SimulatorBackend
+from vmtop.errors import BackendError
+
+NO_BINDING = "no libvirt binding: .venv/bin/pip install -e '.[libvirt]' (needs gcc, pkg-config and libvirt's headers)"
+
+
+def _open(kind: str, folder: Path) -> Backend:
+    if kind == "simulator":
+        return SimulatorBackend(clock=SystemClock())
+    pytest.importorskip("libvirt", reason=NO_BINDING)
+    from vmtop.backends.libvirt_read import LibvirtBackend
+
+    return LibvirtBackend("test:///default" if kind == "test driver" else write_test_domains(folder, count=1000))
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    backend = _open(request.param, tmp_path)
+    yield backend
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("backend", "least_vms"),
+    [("simulator", 12), ("test driver", 1), ("1000 test domains", 1000)],
+    indirect=["backend"],
+)
+def test_every_backend_keeps_the_contract(backend: Backend, least_vms: int) -> None:
+    check_contract(backend, least_vms=least_vms)
+
+
+@pytest.mark.parametrize("backend", ["simulator", "test driver"], indirect=True)
+def test_a_closed_backend_answers_with_an_error_of_ours_or_opens_again(backend: Backend) -> None:
+    backend.read_sample()
+    backend.close()
+    try:
+        assert backend.read_sample().vms
+    except BackendError as error:
+        assert str(error)

@@ -1,0 +1,568 @@
+"""The libvirt backend on a stand-in daemon that breaks at will, and on libvirt's own test driver."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.fake_libvirt import BACKUP, GUEST_STATS, IDLE, XML, FakeError, FakeLibvirt, FakeVm
+from tests.builders import vm_uuid
+from tests.domains import write_test_domains
+from vmtop.backends.libvirt_link import MOST_LEFT
+from vmtop.backends.libvirt_read import OFF_S, LibvirtBackend
+from vmtop.errors import AccessError, BackendError, ConnectError
+from vmtop.model.sample import Answer, JobKind, Sample, VmSample, VmState
+from vmtop.units import GIB, KIB, MIB
+
+CAPTURED = Path(__file__).parent / "captured/hybrid-host"
+CAPTURED_UUID = "4b891907-2646-4029-bbb0-c18d0e555dbd"
+NO_BINDING = "no libvirt binding: .venv/bin/pip install -e '.[libvirt]' (needs gcc, pkg-config and libvirt's headers)"
+DEADLINE_S = 0.05
+PATIENCE_S = 10.0
+"""Far above what anything here takes; only a broken program waits so long."""
+
+
+class HandClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now_s
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class Rig:
+    """A backend on a stand-in daemon."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.daemon = FakeLibvirt()
+        self._backends: list[LibvirtBackend] = []
+
+    def backend(self, *vms: FakeVm, uri: str = "qemu+tls://kvm1/system", root: Path = Path("/")) -> LibvirtBackend:
+        """A backend for a daemon with these VMs, on another host unless `uri` says otherwise."""
+        self.daemon.vms = list(vms)
+        backend = LibvirtBackend(
+            uri, deadline_s=DEADLINE_S, connect_s=DEADLINE_S, clock=self.clock, proc_root=root, binding=self.daemon
+        )
+        self._backends.append(backend)
+        return backend
+
+    def read(self, backend: LibvirtBackend) -> Sample:
+        """Read one second after the reading before."""
+        self.clock.now_s += 1
+        return backend.read_sample()
+
+    def end(self) -> None:
+        self.daemon.end_all_hangs()
+        for backend in self._backends:
+            backend.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.end()
+
+
+def make_fake_vms(count: int) -> list[FakeVm]:
+    return [FakeVm(uuid=vm_uuid(number), name=f"vm{number}", number=number) for number in range(1, count + 1)]
+
+
+def by_name(sample: Sample) -> dict[str, VmSample]:
+    return {vm.name: vm for vm in sample.vms}
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition() and time.monotonic() < deadline:
+        threading.Event().wait(0.002)
+    return condition()
+
+
+def test_a_sample_joins_libvirt_the_kernel_and_the_definition(rig: Rig) -> None:
+    rig.daemon.total_kib = int((CAPTURED / "proc/meminfo").read_text().split()[1])
+    vm = FakeVm(uuid=CAPTURED_UUID, name="sysd", number=1, job=BACKUP)
+    sample = rig.read(rig.backend(vm, uri="qemu:///system", root=CAPTURED))
+    (found,) = sample.vms
+    assert sample.is_local
+    assert sample.host.name == "kvm1"
+    assert sample.host.total_bytes == rig.daemon.total_kib * KIB
+    assert sample.host.unknown == {}
+    assert (found.maximum_bytes, found.balloon_bytes, found.rss_bytes) == (20_000 * KIB, 10_000 * KIB, 8000 * KIB)
+    assert (found.state, found.state_reason, found.answer) == (VmState.RUNNING, "booted", Answer.FULL)
+    assert found.guest is not None
+    assert found.guest.usable_bytes == 5000 * KIB
+    assert found.qemu is not None
+    assert (found.qemu.pid, found.qemu.cgroup_bytes) == (2443, 18182144)
+    assert found.facts is not None
+    assert found.facts.stats_period_s == 5
+    assert [job.kind for job in found.jobs] == [JobKind.BACKUP]
+    assert found.unknown == {}
+
+
+def test_a_hung_vm_costs_one_deadline_and_the_others_go_on(rig: Rig) -> None:
+    vms = make_fake_vms(3)
+    backend = rig.backend(*vms)
+    before = by_name(rig.read(backend))
+    vms[1].hang(owed_ms=1500)
+    for vm in vms:
+        vm.stats = {**GUEST_STATS, "balloon.usable": 4000}
+    hung = by_name(rig.read(backend))
+    assert (hung["vm2"].answer, hung["vm2"].hung_s) == (Answer.HUNG, 1.5)
+    assert hung["vm2"].guest == before["vm2"].guest, "what it said last is kept, and ages"
+    assert hung["vm2"].rss_bytes == before["vm2"].rss_bytes
+    for name in ("vm1", "vm3"):
+        guest = hung[name].guest
+        assert hung[name].answer is Answer.FULL
+        assert guest is not None
+        assert guest.usable_bytes == 4000 * KIB
+
+    vms[1].owed_ms = 12_000
+    rig.daemon.on_look = lambda: pytest.fail("nobody needs to look who hangs: the call is past that VM")
+    assert by_name(rig.read(backend))["vm2"].hung_s == 12.0
+
+    vms[1].wake()
+    assert becomes_true(lambda: not vms[1].lock.locked())
+    rig.daemon.on_look = lambda: None
+    awake = by_name(rig.read(backend))["vm2"]
+    assert (awake.answer, awake.hung_s) == (Answer.FULL, None)
+    assert awake.guest is not None
+    assert awake.guest.usable_bytes == 4000 * KIB
+
+
+def test_a_vm_that_hangs_from_the_start_has_reasons_for_what_it_never_said(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    vms[0].hang()
+    hung = by_name(rig.read(rig.backend(*vms)))["vm1"]
+    assert hung.answer is Answer.HUNG
+    assert (hung.guest, hung.rss_bytes) == (None, None)
+    assert "has not answered" in hung.unknown["guest"]
+    assert "has not answered" in hung.unknown["rss_bytes"]
+    assert hung.balloon_bytes == 10_000 * KIB, "libvirt knows the sizes without asking"
+
+
+def test_a_vm_that_another_job_holds_is_busy_and_keeps_its_figures(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    before = by_name(rig.read(backend))["vm1"]
+    vms[0].has_job_lock = True
+    vms[0].owed_ms = 300
+    busy = by_name(rig.read(backend))["vm1"]
+    assert (busy.answer, busy.hung_s) == (Answer.BUSY, None)
+    assert (busy.guest, busy.rss_bytes) == (before.guest, before.rss_bytes)
+
+
+def test_more_hung_vms_than_calls_that_may_be_left_behind(rig: Rig) -> None:
+    vms = make_fake_vms(MOST_LEFT + 4)
+    backend = rig.backend(*vms)
+    assert rig.read(backend).notices == ()
+    for vm in vms[:-1]:
+        vm.hang()
+    for _ in range(MOST_LEFT + 3):
+        sample = rig.read(backend)
+    locked = [vm.name for vm in vms if vm.lock.locked()]
+    assert len(locked) == MOST_LEFT + 1, "no further call is sacrificed"
+    assert len(sample.vms) == len(vms)
+    last = by_name(sample)[vms[-1].name]
+    assert last.answer is Answer.BUSY
+    assert last.guest is not None, "its old figures"
+    assert any("hang" in notice for notice in sample.notices)
+
+    for vm in vms:
+        vm.wake()
+    assert becomes_true(lambda: not any(vm.lock.locked() for vm in vms))
+    assert becomes_true(lambda: all(vm.answer is Answer.FULL for vm in rig.read(backend).vms))
+    assert rig.read(backend).notices == ()
+
+
+def test_a_slow_answer_is_waited_for_when_no_vm_hangs(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(2))
+    rig.read(backend)
+    somebody_looked = threading.Event()
+    rig.daemon.on_bulk = lambda: None if somebody_looked.wait(PATIENCE_S) else pytest.fail("nobody looked")
+    rig.daemon.on_look = somebody_looked.set
+    opened = len(rig.daemon.openings)
+    assert all(vm.answer is Answer.FULL for vm in rig.read(backend).vms)
+    assert somebody_looked.is_set()
+    assert len(rig.daemon.openings) == opened, "no call was left behind"
+
+
+def test_a_daemon_that_hangs_is_an_error_in_a_bounded_time_and_is_found_again(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(2))
+    before = rig.read(backend)
+    rig.daemon.answers.shut()
+    began_s = time.monotonic()
+    with pytest.raises(ConnectError, match="does not answer"):
+        rig.read(backend)
+    assert time.monotonic() - began_s < PATIENCE_S
+    rig.daemon.answers.open()
+    assert [vm.guest for vm in rig.read(backend).vms] == [vm.guest for vm in before.vms]
+
+
+def test_opening_that_hangs_is_an_error_and_is_not_tried_twice_at_once(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.daemon.door.shut()
+    for _ in range(4):
+        with pytest.raises(ConnectError, match="has not answered for"):
+            rig.read(backend)
+    assert len(rig.daemon.openings) == 1
+    rig.daemon.door.open()
+    assert becomes_true(lambda: rig.daemon.open_connections == 1)
+    assert len(rig.read(backend).vms) == 1
+
+
+def test_opening_that_hangs_for_very_long_is_tried_anew(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.daemon.door.shut()
+    with pytest.raises(ConnectError):
+        rig.read(backend)
+    rig.clock.now_s += 60
+    with pytest.raises(ConnectError):
+        rig.read(backend)
+    assert len(rig.daemon.openings) == 2
+
+
+def test_a_refusal_says_what_to_do(rig: Rig) -> None:
+    backend = rig.backend()
+    rig.daemon.open_error = FakeError(45, "authentication failed: access denied by policy")
+    with pytest.raises(AccessError, match="group libvirt"):
+        rig.read(backend)
+    rig.daemon.open_error = None
+    assert rig.read(backend).vms == ()
+
+
+def test_a_lost_connection_is_an_error_once_and_is_opened_again(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(2))
+    for _ in range(3):
+        rig.read(backend)
+        rig.daemon.bulk_error = FakeError(1, "internal error: client socket is closed", domain=7)
+        with pytest.raises(ConnectError, match="is gone: internal error: client socket is closed"):
+            rig.read(backend)
+        rig.daemon.bulk_error = None
+    assert len(rig.read(backend).vms) == 2
+    assert becomes_true(lambda: rig.daemon.open_connections == 3), "old connections are closed"
+
+
+def test_an_error_without_a_text_still_says_something(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.read(backend)
+    rig.daemon.bulk_error = FakeError(38, None)
+    with pytest.raises(BackendError, match="no reason"):
+        rig.read(backend)
+
+
+def test_a_vm_that_ends_between_two_calls_has_no_row(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    rig.daemon.bulk_has_balloon = False
+    ghost = FakeVm(uuid=vm_uuid(9), name="ghost")
+    bulk = rig.daemon.vms
+    assert by_name(rig.read(backend)).keys() == {"vm1", "vm2"}
+    rig.daemon.vms = Departing(bulk, ghost)
+    assert by_name(rig.read(backend)).keys() == {"vm1", "vm2"}
+
+
+class Departing(list[FakeVm]):
+    """VMs of which one is gone as soon as it was listed."""
+
+    def __init__(self, vms: list[FakeVm], ghost: FakeVm) -> None:
+        super().__init__([*vms, ghost])
+        self._ghost = ghost
+
+    def __contains__(self, vm: object) -> bool:
+        return vm is not self._ghost and super().__contains__(vm)
+
+
+def test_a_driver_without_balloon_in_bulk_is_asked_vm_by_vm(rig: Rig) -> None:
+    rig.daemon.bulk_has_balloon = False
+    rig.daemon.driver = "Other"
+    (vm,) = rig.read(rig.backend(*make_fake_vms(1))).vms
+    assert vm.answer is Answer.FULL
+    assert (vm.maximum_bytes, vm.balloon_bytes) == (20_000 * KIB, 10_000 * KIB)
+    assert vm.guest is not None
+    assert (vm.guest.last_update_s, vm.guest.free_bytes) == (7, 1000 * KIB)
+    assert vm.unknown["rss_bytes"] == "libvirt does not tell it"
+
+
+def test_a_vm_that_was_started_again_begins_with_an_empty_memory(rig: Rig) -> None:
+    vm = make_fake_vms(1)[0]
+    vm.job = BACKUP
+    backend = rig.backend(vm)
+    assert rig.read(backend).vms[0].jobs != ()
+    vm.number, vm.job, vm.has_job_lock, vm.owed_ms = 2, IDLE, True, 100
+    (anew,) = rig.read(backend).vms
+    assert (anew.domain_id, anew.answer) == (2, Answer.BUSY)
+    assert (anew.guest, anew.rss_bytes, anew.jobs) == (None, None, ())
+    assert anew.facts is not None, "the definition is most likely the same, and is read again"
+
+
+def test_a_vm_that_is_shut_off_moves_to_those_that_are_off(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    vms[0].number = -1
+    off = by_name(rig.read(backend))["vm1"]
+    assert (off.state, off.domain_id, off.answer) == (VmState.SHUTOFF, None, Answer.FULL)
+    assert (off.guest, off.qemu, off.rss_bytes, off.jobs) == (None, None, None, ())
+    assert (off.maximum_bytes, off.balloon_bytes) == (20_000 * KIB, 10_000 * KIB)
+    assert all(off.unknown[name] == "the VM is not running" for name in ("guest", "qemu", "rss_bytes"))
+    vms[0].number = 7
+    assert by_name(rig.read(backend))["vm1"].state is VmState.RUNNING
+    assert len(rig.read(backend).vms) == 2
+
+
+def test_vms_that_are_off_are_listed_now_and_then_and_when_something_was_announced(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.read(backend)
+    defined = FakeVm(uuid=vm_uuid(5), name="defined", number=-1)
+    rig.daemon.vms.append(defined)
+    assert "defined" not in by_name(rig.read(backend))
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, defined)
+    assert "defined" in by_name(rig.read(backend))
+    rig.daemon.vms.remove(defined)
+    assert "defined" in by_name(rig.read(backend))
+    rig.clock.now_s += OFF_S
+    assert "defined" not in by_name(rig.read(backend))
+
+
+def test_whoever_asked_is_told_of_changes(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    changes: list[str] = []
+    backend.on_change(lambda: changes.append("changed"))
+    assert not backend.capability.has_events
+    rig.read(backend)
+    assert backend.capability.has_events
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, rig.daemon.vms[0])
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, rig.daemon.vms[0])
+    rig.daemon.callbacks[-1](None, 1, None)
+    assert changes == ["changed"] * 3
+
+
+def read_until(rig: Rig, backend: LibvirtBackend, condition: Callable[[Sample], bool]) -> Sample:
+    """Read again and again; what is asked between samples needs a moment."""
+    samples = [rig.read(backend)]
+
+    def is_met() -> bool:
+        samples.append(rig.read(backend))
+        return condition(samples[-1])
+
+    assert becomes_true(is_met)
+    return samples[-1]
+
+
+def test_a_job_appears_moves_and_goes(rig: Rig) -> None:
+    vms = make_fake_vms(5)
+    backend = rig.backend(*vms)
+    assert all(vm.jobs == () for vm in rig.read(backend).vms)
+    vms[3].job = BACKUP
+    sample = read_until(rig, backend, lambda sample: by_name(sample)["vm4"].jobs != ())
+    (job,) = by_name(sample)["vm4"].jobs
+    assert (job.kind, job.elapsed_s, job.processed_bytes, job.total_bytes) == (JobKind.BACKUP, 3.0, 400, 1000)
+    vms[3].job = (BACKUP[0], {**BACKUP[1], "disk_remaining": 100})
+    read_until(rig, backend, lambda sample: [job.processed_bytes for job in by_name(sample)["vm4"].jobs] == [900])
+    vms[3].job = IDLE
+    read_until(rig, backend, lambda sample: by_name(sample)["vm4"].jobs == ())
+
+
+def test_calls_for_single_vms_that_hang_do_not_hold_up_the_sample(rig: Rig) -> None:
+    vms = make_fake_vms(3)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    vms[0].jobs.shut()
+    for _ in range(6):
+        assert all(vm.answer is Answer.FULL for vm in rig.read(backend).vms)
+    vms[1].job = BACKUP
+    read_until(rig, backend, lambda sample: by_name(sample)["vm2"].jobs != ())
+
+
+def test_a_connection_that_takes_long_to_open_is_not_given_up_for_another(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    rig.daemon.free_openings = 2
+    rig.daemon.door.shut()
+    for _ in range(4):
+        assert all(vm.facts is None for vm in rig.read(backend).vms)
+    assert rig.daemon.openings == ["vmtop-bulk", "vmtop-side", "vmtop-survey"]
+    rig.daemon.door.open()
+    read_until(rig, backend, lambda sample: all(vm.facts is not None for vm in sample.vms))
+
+    rig.daemon.free_openings = 3
+    rig.daemon.door.shut()
+    vms[0].hang()
+    for _ in range(4):
+        assert by_name(rig.read(backend))["vm1"].answer is Answer.HUNG
+    assert rig.daemon.openings.count("vmtop-bulk") == 2
+    rig.daemon.door.open()
+    read_until(rig, backend, lambda sample: by_name(sample)["vm2"].answer is Answer.FULL)
+    assert by_name(rig.read(backend))["vm1"].answer is Answer.HUNG
+
+
+def test_a_definition_that_cannot_be_read_leaves_none_with_the_reason(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    vms[0].xml = "<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><domain>&x;</domain>"
+    found = by_name(rig.read(rig.backend(*vms)))
+    assert found["vm1"].facts is None
+    assert "document type" in found["vm1"].unknown["facts"]
+    assert found["vm2"].facts is not None
+
+
+def test_a_statistics_period_that_somebody_sets_is_noticed_when_the_guest_begins_to_send(rig: Rig) -> None:
+    vm = make_fake_vms(1)[0]
+    vm.xml = XML.format(period_s=0)
+    backend = rig.backend(vm)
+    assert rig.read(backend).vms[0].facts.stats_period_s == 0  # type: ignore[union-attr]  # fails if there are none
+    calls = rig.daemon.xml_calls
+    for _ in range(3):
+        rig.read(backend)
+    assert rig.daemon.xml_calls == calls, "definitions are not read at every sample"
+    vm.xml = XML.format(period_s=2)
+    vm.stats = {**GUEST_STATS, "balloon.last-update": GUEST_STATS["balloon.last-update"] + 2}
+    # The clock stands still here: definitions are read again after a while in any case.
+    assert becomes_true(lambda: backend.read_sample().vms[0].facts.stats_period_s == 2)  # type: ignore[union-attr]  # same
+
+
+def test_a_remote_host_has_what_libvirt_tells_and_a_reason_for_the_rest(rig: Rig) -> None:
+    rig.daemon.total_kib = 1024 * 1024
+    sample = rig.read(rig.backend(*make_fake_vms(1)))
+    host = sample.host
+    assert not sample.is_local
+    assert (host.name, host.cpus, host.total_bytes, host.free_bytes) == ("kvm1", 8, 1024 * MIB, 512 * MIB)
+    assert host.cache_bytes == 3 * KIB
+    assert host.ksm is not None
+    assert (host.ksm.pages_shared, host.ksm.pages_sharing) == (3, 7)
+    for name in ("available_bytes", "swap_used_bytes", "swap_in_bytes", "pressure", "hugepages_total_bytes"):
+        assert getattr(host, name) is None
+        assert "remote host" in host.unknown[name]
+    assert "remote host" in sample.vms[0].unknown["qemu"]
+    assert sample.vms[0].rss_bytes == 8000 * KIB
+
+
+def test_a_socket_that_leads_to_another_host_is_not_taken_for_this_one(rig: Rig) -> None:
+    rig.daemon.total_kib = 4711
+    sample = rig.read(rig.backend(*make_fake_vms(1), uri="qemu:///system", root=CAPTURED))
+    assert not sample.is_local
+    assert sample.host.total_bytes == 4711 * KIB
+    assert "another one" in sample.host.unknown["pressure"]
+    assert "another one" in sample.vms[0].unknown["qemu"]
+
+
+def test_closing_waits_for_nothing_and_ends_all_reading(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    vms[0].hang()
+    rig.read(backend)
+    rig.daemon.answers.shut()
+    began_s = time.monotonic()
+    backend.close()
+    assert time.monotonic() - began_s < 1
+    with pytest.raises(BackendError, match="was closed"):
+        backend.read_sample()
+    rig.daemon.end_all_hangs()
+    assert becomes_true(lambda: rig.daemon.open_connections == 0)
+
+
+@pytest.fixture
+def libvirt() -> Any:
+    """The real binding, or a skip."""
+    return pytest.importorskip("libvirt", reason=NO_BINDING)
+
+
+@pytest.fixture
+def test_driver(libvirt: Any) -> Iterator[LibvirtBackend]:
+    """A backend on libvirt's own test driver, whose VMs are the same for the whole process."""
+    backend = LibvirtBackend("test:///default")
+    yield backend
+    backend.close()
+
+
+def test_the_test_driver_is_read_vm_by_vm_and_has_no_host(test_driver: LibvirtBackend) -> None:
+    sample = test_driver.read_sample()
+    vm = by_name(sample)["test"]
+    assert vm.state is VmState.RUNNING
+    assert vm.maximum_bytes == 8 * GIB
+    assert vm.balloon_bytes == 2 * GIB
+    assert vm.guest is not None
+    assert vm.guest.usable_bytes == 1 * GIB
+    assert vm.facts is not None
+    assert not sample.is_local
+    assert sample.host.total_bytes == 3 * GIB
+    assert sample.host.unknown["available_bytes"] == "libvirt's test driver has no real host"
+    assert vm.unknown["qemu"] == "libvirt's test driver has no real host"
+
+
+def test_vms_that_come_and_go_are_announced_and_seen(libvirt: Any, test_driver: LibvirtBackend) -> None:
+    name = f"guest-{os.getpid()} [red]x"
+    changed = threading.Event()
+    test_driver.on_change(changed.set)
+    assert name not in by_name(test_driver.read_sample())
+    connection = libvirt.open("test:///default")
+    domain = connection.createXML(
+        f"<domain type='test'><name>{name}</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    )
+    try:
+        assert changed.wait(PATIENCE_S)
+        found = by_name(test_driver.read_sample())[name]
+        assert (found.state, found.balloon_bytes) == (VmState.RUNNING, 64 * MIB)
+        domain.suspend()
+        assert by_name(test_driver.read_sample())[name].state is VmState.PAUSED
+    finally:
+        domain.destroy()
+    changed.clear()
+    assert name not in by_name(test_driver.read_sample())
+
+
+def test_a_thousand_vms_are_read_in_one_go(libvirt: Any, tmp_path: Path) -> None:
+    backend = LibvirtBackend(write_test_domains(tmp_path, count=1000))
+    backend.read_sample()
+    sample = backend.read_sample()
+    backend.close()
+    assert len(sample.vms) == 1000
+    assert sum(vm.guest is not None for vm in sample.vms) == 900
+    assert all(vm.facts is not None for vm in sample.vms)
+    assert sample.read_s < 2, "0.05 s on an idle machine"
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("qemu+unix:///system?socket=/nowhere/libvirt-sock", "no libvirt daemon at"),
+        ("test:///nowhere.xml", "there is no file '/nowhere.xml'"),
+        ("nonsense:///x?socket=/nowhere/sock", "Some that exist: qemu:///system"),
+        ("qemu+carrier-pigeon://kvm1/system", "transport in URL not recognised"),
+        ("qemu+tcp://127.0.0.1:1/system", "no connection to qemu+tcp://127.0.0.1:1/system"),
+    ],
+)
+def test_whatever_goes_wrong_only_we_write_to_the_terminal(libvirt: Any, uri: str, words: str) -> None:
+    program = (
+        "import sys\n"
+        "from vmtop.backends.libvirt_read import LibvirtBackend\n"
+        "from vmtop.errors import ConnectError\n"
+        "try:\n"
+        "    LibvirtBackend(sys.argv[1]).read_sample()\n"
+        "except ConnectError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, uri], capture_output=True, text=True, timeout=60, check=True)
+    assert words in done.stdout
+    assert done.stderr == ""
+
+
+def test_libvirt_is_imported_when_a_backend_is_made_and_not_before() -> None:
+    program = "import sys, vmtop.backends.libvirt_read as read; assert 'libvirt' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)

@@ -1,0 +1,208 @@
+"""What libvirt tells only VM by VM: jobs and definitions.
+
+Such a call may hang with its VM, and calls for all VMs would cost as much as a fifth of the sample itself. So they run
+between samples, on a connection of their own, for some of the VMs each time.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+from vmtop.backends.libvirt_link import MOST_LEFT, Link, Links
+from vmtop.backends.libvirt_parse import parse_facts, parse_job
+from vmtop.model.sample import JobSample, VmFacts
+
+FACTS_S = 60.0
+"""A definition is read again after this time: no event tells of a new statistics period."""
+
+NEVER = -math.inf
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What calls for one VM alone have brought so far."""
+
+    jobs: tuple[JobSample, ...] = ()
+    jobs_asked_s: float = NEVER
+    facts: VmFacts | None = None
+    facts_reason: str = "its definition was not read yet"
+    """Why there are no facts."""
+    facts_asked_s: float = NEVER
+
+
+@dataclass(slots=True, kw_only=True)
+class Finding:
+    """What one round of calls brought for one VM; None where nothing was asked, or the call failed."""
+
+    jobs: tuple[JobSample, ...] | None = None
+    facts: VmFacts | None = None
+    facts_reason: str | None = None
+
+
+class Surveyor:
+    """Keeps jobs and definitions as fresh as is cheap; what it knows outlives connections."""
+
+    def __init__(self, binding: Any, links: Links, deadline_s: float) -> None:
+        self._binding = binding
+        self._links = links
+        self._deadline_s = deadline_s
+        self._known: dict[str, Known] = {}
+        self._link: Link | None = None
+        self._round: Future[None] | None = None
+        self._moved_s = 0.0
+        """When the round was last seen to get on."""
+        self._findings: dict[str, Finding] = {}
+        self._facts_of: set[str] = set()
+
+    def known(self, uuid: str) -> Known:
+        """What is known of this VM."""
+        return self._known.setdefault(uuid, Known())
+
+    def start_anew(self, uuid: str) -> None:
+        """Take note that the VM was started: what it did before is over, and its definition may be another."""
+        known = self.known(uuid)
+        known.jobs, known.jobs_asked_s, known.facts_asked_s = (), NEVER, NEVER
+
+    def ask_jobs_soon(self, uuid: str) -> None:
+        """Ask for this VM's jobs in the next round."""
+        self.known(uuid).jobs_asked_s = NEVER
+
+    def ask_facts_soon(self, uuid: str) -> None:
+        """Ask for this VM's definition in the next round."""
+        self.known(uuid).facts_asked_s = NEVER
+
+    def begin(self, now_s: float, *, running: Collection[str], off: Collection[str], turn: int) -> None:
+        """Send off a round of calls, unless one is still under way; it is not waited for.
+
+        Args:
+            now_s: the monotonic clock.
+            running: UUIDs of VMs that run and answer. Those that do not answer are in neither collection.
+            off: UUIDs of VMs that do not run.
+            turn: how many VMs to ask besides those that are to be asked soon: the ones that wait longest.
+        """
+        if self._round is not None:
+            return
+        for uuid in off:
+            self.known(uuid).jobs = ()
+        # A job that is known is followed at every sample.
+        jobs_asked_s = {uuid: NEVER if self.known(uuid).jobs else self.known(uuid).jobs_asked_s for uuid in running}
+        facts_asked_s = {uuid: self.known(uuid).facts_asked_s for uuid in (*running, *off)}
+        jobs_of = choose(jobs_asked_s, turn, now_s)
+        facts_of = choose(facts_asked_s, turn, now_s - FACTS_S)
+        for uuid in jobs_of:
+            self.known(uuid).jobs_asked_s = now_s
+        for uuid in facts_of:
+            self.known(uuid).facts_asked_s = now_s
+        if not jobs_of and not facts_of:
+            return
+        if self._link is None:
+            self._link = self._links.open("vmtop-survey")
+        binding = self._binding
+        findings: dict[str, Finding] = {}
+        self._findings, self._facts_of, self._moved_s = findings, set(facts_of), now_s
+        self._round = self._link.submit(
+            lambda connection: survey(binding, connection, findings, jobs_of=jobs_of, facts_of=facts_of)
+        )
+
+    def wait(self) -> None:
+        """Give the round that is under way its deadline."""
+        if self._round is not None:
+            wait([self._round], self._deadline_s)
+
+    def collect(self, now_s: float) -> None:
+        """Take over what the round found so far; one that does not get on for a deadline's time is left behind."""
+        if self._round is None or self._link is None:
+            return
+        is_over = self._round.done()
+        while self._findings:
+            uuid, finding = self._findings.popitem()
+            self._facts_of.discard(uuid)
+            self._moved_s = now_s
+            _update(self.known(uuid), finding)
+        if not self._link.opened.done():
+            self._moved_s = now_s
+        if not is_over and (now_s - self._moved_s <= self._deadline_s or self._links.stuck >= MOST_LEFT):
+            return
+        try:
+            self._round.result(0)
+        except (TimeoutError, self._binding.libvirtError):
+            # It hangs, or the connection was lost: the next round goes on with another one.
+            for uuid in self._facts_of:
+                self.ask_facts_soon(uuid)
+            self.drop_link()
+        self._round = None
+
+    def drop_link(self) -> None:
+        """Begin the next round on a new connection."""
+        if self._link is not None:
+            self._links.abandon(self._link)
+        self._link = self._round = None
+
+    def keep(self, uuids: Collection[str]) -> None:
+        """Forget all other VMs."""
+        for uuid in self._known.keys() - set(uuids):
+            del self._known[uuid]
+
+
+def choose(asked_s: Mapping[str, float], turn: int, before_s: float) -> set[str]:
+    """Whom to ask: everybody who is to be asked soon, and some of those who wait longest.
+
+    Args:
+        asked_s: UUID -> when it was asked last, or NEVER.
+        turn: how many of those who were asked before.
+        before_s: those who were asked after this time are left in peace.
+    """
+    soon = {uuid for uuid, at_s in asked_s.items() if at_s == NEVER}
+    waiting = [uuid for uuid, at_s in asked_s.items() if NEVER < at_s <= before_s]
+    return soon.union(sorted(waiting, key=lambda uuid: asked_s[uuid])[:turn])
+
+
+def survey(
+    binding: Any,
+    connection: Any,
+    findings: dict[str, Finding],
+    *,
+    jobs_of: Collection[str],
+    facts_of: Collection[str],
+) -> None:
+    """Ask libvirt about some VMs; each finding is there as soon as it is complete, should a later call hang."""
+    for domain in connection.listAllDomains(0):
+        uuid = domain.UUIDString()
+        if uuid not in jobs_of and uuid not in facts_of:
+            continue
+        finding = Finding()
+        if uuid in jobs_of:
+            finding.jobs = _ask_jobs(binding, domain)
+        if uuid in facts_of:
+            _ask_facts(binding, domain, finding)
+        findings[uuid] = finding
+
+
+def _ask_jobs(binding: Any, domain: Any) -> tuple[JobSample, ...] | None:
+    try:
+        info = domain.jobInfo()
+        job = parse_job(info, domain.jobStats()) if info[0] else None
+    except binding.libvirtError:
+        # It ended in between, something else holds it, or this driver knows no jobs: what is known of it stays.
+        return None
+    return () if job is None else (job,)
+
+
+def _ask_facts(binding: Any, domain: Any, finding: Finding) -> None:
+    try:
+        finding.facts = parse_facts(domain.XMLDesc(0))
+    except binding.libvirtError as error:
+        finding.facts_reason = f"libvirt did not tell the definition: {error.get_error_message()}"
+    except ValueError as error:
+        finding.facts_reason = f"the definition cannot be read: {error}"
+
+
+def _update(known: Known, finding: Finding) -> None:
+    if finding.jobs is not None:
+        known.jobs = finding.jobs
+    if finding.facts is not None:
+        known.facts = finding.facts
+    elif finding.facts_reason is not None:
+        known.facts, known.facts_reason = None, finding.facts_reason
