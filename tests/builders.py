@@ -24,7 +24,7 @@ from vmtop.model.sample import (
     VmSample,
     VmState,
 )
-from vmtop.units import GIB, MIB
+from vmtop.units import GIB, MIB, PAGE_BYTES
 
 START_S = 1_700_000_000
 START_MONOTONIC_S = 5_000.0
@@ -64,6 +64,7 @@ def make_ksm(
 ) -> KsmSample:
     """Page sharing that saves 781 MiB."""
     return KsmSample(
+        page_bytes=PAGE_BYTES,
         is_running=is_running,
         pages_shared=pages_shared,
         pages_sharing=pages_sharing,

@@ -61,7 +61,7 @@ def check_sizes(vm: VmSample) -> None:
                 assert 0 <= amount < 2**60, f"{vm.name}: {field.name} is {amount}"
     if vm.maximum_bytes is not None and vm.balloon_bytes is not None:
         assert vm.balloon_bytes <= vm.maximum_bytes
-    if vm.state in {VmState.SHUTOFF, VmState.CRASHED}:
+    if vm.state is VmState.SHUTOFF:
         assert vm.guest is None
         assert vm.qemu is None
     assert (vm.hung_s is not None) == (vm.answer is Answer.HUNG)

@@ -9,12 +9,18 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
 
     errors, units        every exception of ours; bytes and how people write them
     model/               frozen values: what a backend read (`sample`), thresholds (`policy`), abilities, failures
-    backends/            all I/O: libvirt, /proc and /sys, the simulated host; `registry` picks one by name
-    derive/              pure arithmetic: rates, ages, metrics, conditions of VMs, the host's level, series
+    backends/            all I/O. `base` is the contract. libvirt: `deadline` (threads that may be abandoned),
+                         `libvirt_link` (connections), `libvirt_events`, `libvirt_bulk` (one call for all VMs),
+                         `libvirt_survey` (jobs and definitions, between samples), `libvirt_parse` (pure), `libvirt_vm`
+                         and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend); `procfs` (/proc
+                         and /sys); `simulator/`
+    derive/              pure arithmetic: `frame` ties together `vm`, `guest`, `rates`, `condition`, `host`, `levels`
+                         and `overview` (sums, who is in trouble); `series` keeps the last values for charts
     config               TOML files and environment -> settings and policy
     pipeline             read, derive, publish: the loop under every front end
-    viewmodel/           a frame in words: columns, table, summary, facts, help, plain text, CSV, JSON
-    tui/                 the screen; the only folder that imports Textual
+    viewmodel/           a frame in words: columns, table, summary, facts, charts, help, plain text, CSV, JSON
+    batch                output without a screen
+    tui/                 the screen; the only folder that imports Textual and plotext
     cli                  arguments, and the only place where the parts are put together
 """
 

@@ -31,7 +31,6 @@ from vmtop.viewmodel.ui_state import UiState
 from vmtop.viewmodel.vm_table import Order, check_filter, select_rows
 
 DEFAULT_URI = "qemu:///system"
-DEFAULT_SCENARIO = "overcommit"
 NOTHING_MATCHED = 5
 _THEMES = {"auto": None, "dark": "textual-dark", "light": "textual-light"}
 
@@ -68,9 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--demo",
         nargs="?",
-        const=DEFAULT_SCENARIO,
+        const="",
         metavar="SCENARIO",
-        help=f"a simulated host instead (default: {DEFAULT_SCENARIO}); --demo list names the scenarios",
+        help="a simulated host instead; --demo list names the scenarios, the usual one first",
     )
     source.add_argument("--seed", type=int, metavar="N", help="demo: another fleet, the same each time (default: 1)")
     source.add_argument("--vms", type=int, metavar="N", help="demo: how many VMs")
@@ -166,9 +165,10 @@ def make_backend(options: argparse.Namespace, settings: Settings, environ: Mappi
     """
     if options.demo is not None:
         from vmtop.backends.simulator.backend import SimulatorBackend
+        from vmtop.backends.simulator.scenario import DEFAULT_SCENARIO
 
         return SimulatorBackend(
-            scenario=options.demo,
+            scenario=options.demo or DEFAULT_SCENARIO,
             seed=1 if options.seed is None else options.seed,
             vms=options.vms,
             speed=1.0 if options.speed is None else options.speed,

@@ -10,7 +10,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 PAGE_BYTES = 4 * KIB
-"""The page of the x86-64 and arm64 kernels that KSM, swap counters and the balloon count in."""
+"""The usual page: of x86-64, of most arm64 kernels, and of simulated hosts. A real host is asked for its own."""
 
 _FACTORS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?\s*", re.IGNORECASE | re.ASCII)

@@ -7,6 +7,7 @@ of a system daemon. What this host does not show (swap, other cgroups, other ker
 import os
 import shutil
 from collections.abc import Mapping
+from mmap import PAGESIZE
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from vmtop.backends.procfs import (
     parse_status,
 )
 from vmtop.model.sample import QemuSample
-from vmtop.units import GIB, KIB, MIB, PAGE_BYTES
+from vmtop.units import GIB, KIB, MIB
 
 CAPTURED = Path(__file__).parent / "captured/hybrid-host"
 PID, START_TICKS = 2443, 376026
@@ -92,7 +93,7 @@ def test_swap_and_huge_pages_are_counted_in_bytes(root: Path) -> None:
     )
     host = HostReader(root).read("kvm1")
     assert (host.swap_total_bytes, host.swap_used_bytes) == (900 * KIB, 600 * KIB)
-    assert (host.swap_in_bytes, host.swap_out_bytes) == (12 * PAGE_BYTES, 34 * PAGE_BYTES)
+    assert (host.swap_in_bytes, host.swap_out_bytes) == (12 * PAGESIZE, 34 * PAGESIZE)
     assert (host.hugepages_total_bytes, host.hugepages_free_bytes) == (16 * MIB, 6 * MIB)
 
 
@@ -123,7 +124,7 @@ def test_a_line_that_the_kernel_lacks_leaves_none_and_a_reason_that_names_it(roo
     assert host.total_bytes == 1000 * KIB
     assert host.available_bytes is None
     assert host.unknown["available_bytes"] == "this kernel's /proc/meminfo has no MemAvailable"
-    assert host.swap_in_bytes == 7 * PAGE_BYTES
+    assert host.swap_in_bytes == 7 * PAGESIZE
     assert host.swap_out_bytes is None
     assert host.unknown["swap_out_bytes"] == "this kernel's /proc/vmstat has no pswpout"
 
@@ -183,8 +184,8 @@ def test_swap_huge_pages_faults_and_merged_pages_of_a_process(root: Path) -> Non
     )
     sample, unknown = read_qemu(root)
     assert (sample.swap_bytes, sample.hugetlb_bytes, sample.major_faults) == (512 * KIB, 2 * MIB, 77)
-    assert sample.ksm_merged_bytes == 100 * PAGE_BYTES
-    assert sample.ksm_zero_bytes == 5 * PAGE_BYTES
+    assert sample.ksm_merged_bytes == 100 * PAGESIZE
+    assert sample.ksm_zero_bytes == 5 * PAGESIZE
     assert sample.ksm_profit_bytes == -64
     assert unknown == {}
 
@@ -239,7 +240,7 @@ def test_a_cgroup_that_the_vm_shares_with_others_tells_nothing_about_the_vm(root
 def test_kernels_before_6_4_tell_merged_pages_in_a_file_of_its_own(root: Path) -> None:
     write(root, {"proc/2443/ksm_stat": "ksm_rmap_items 12\n", "proc/2443/ksm_merging_pages": "21468\n"})
     sample, unknown = read_qemu(root)
-    assert sample.ksm_merged_bytes == 21468 * PAGE_BYTES
+    assert sample.ksm_merged_bytes == 21468 * PAGESIZE
     assert (sample.ksm_zero_bytes, sample.ksm_profit_bytes) == (None, None)
     assert unknown.keys() == {"ksm_zero_bytes", "ksm_profit_bytes"}
 

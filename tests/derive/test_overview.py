@@ -1,20 +1,28 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import make_frame, make_job, make_off_vm, make_vm, vm_uuid
-from vmtop.derive.metrics import Condition
+from vmtop.derive.metrics import Condition, VmMetrics
 from vmtop.derive.overview import GUEST_SUMS, HOST_SUMS, LARGEST, derive_overview
 
 VM = make_frame([make_vm()]).vms[0]
+
+
+def with_figure(name: str, value: float | None, *, is_stale: bool = False) -> VmMetrics:
+    changes: dict[str, Any] = {name: value, "is_stale": is_stale}
+    return replace(VM, **changes)
+
+
 OFF = make_frame([make_off_vm(uuid=vm_uuid(9))]).vms[0]
 
 
 @pytest.mark.parametrize("figure", [*GUEST_SUMS, *HOST_SUMS])
 def test_an_unknown_figure_is_left_out_of_its_sum_which_says_so(figure: str) -> None:
-    vms = [replace(VM, **{figure: 3}), replace(VM, **{figure: 4}), replace(VM, **{figure: None})]
+    vms = [with_figure(figure, 3), with_figure(figure, 4), with_figure(figure, None)]
     found = derive_overview(vms).sums[figure]
     assert (found.amount, found.is_least) == (7, True)
     assert derive_overview(vms[:2]).sums[figure].is_least is False
@@ -23,7 +31,7 @@ def test_an_unknown_figure_is_left_out_of_its_sum_which_says_so(figure: str) -> 
 
 @pytest.mark.parametrize("figure", GUEST_SUMS)
 def test_stale_guest_figures_count_in_no_sum(figure: str) -> None:
-    vms = [replace(VM, **{figure: 3}), replace(VM, is_stale=True, **{figure: 100})]
+    vms = [with_figure(figure, 3), with_figure(figure, 100, is_stale=True)]
     assert derive_overview(vms).sums[figure].amount == 3
     assert derive_overview(vms).not_counted == 1
     assert derive_overview(vms[1:]).sums[figure].amount is None

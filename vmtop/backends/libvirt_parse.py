@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from vmtop.model.sample import GuestSample, JobKind, JobSample, KsmSample, VmFacts, VmState
-from vmtop.units import KIB
+from vmtop.units import KIB, PAGE_BYTES
 
 Stats = Mapping[str, int | str | bool]
 """Typed parameters of one VM, such as {"state.state": 1, "balloon.current": 1048576}."""
@@ -220,6 +220,7 @@ def parse_node_ksm(parameters: Mapping[str, int]) -> KsmSample | None:
     return KsmSample(
         is_running=None,
         pages_shared=parameters["shm_pages_shared"],
+        page_bytes=PAGE_BYTES,
         pages_sharing=parameters["shm_pages_sharing"],
         pages_unshared=parameters.get("shm_pages_unshared"),
         pages_volatile=parameters.get("shm_pages_volatile"),

@@ -10,11 +10,12 @@ import re
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import ClassVar
 
 from vmtop.model.sample import HostSample, KsmSample, Pressure, QemuSample
-from vmtop.units import KIB, PAGE_BYTES
+from vmtop.units import KIB
 
 RESCAN_S = 10.0
 """A VM without a pid file is looked for in the whole of /proc, but not more often: that opens a file per process."""
@@ -50,8 +51,8 @@ _KSM_FILES = {
     "sleep_s": "sleep_millisecs",
 }
 _KSM_STAT_FIELDS = {
-    "ksm_merged_bytes": (b"ksm_merging_pages", PAGE_BYTES),
-    "ksm_zero_bytes": (b"ksm_zero_pages", PAGE_BYTES),
+    "ksm_merged_bytes": (b"ksm_merging_pages", PAGESIZE),
+    "ksm_zero_bytes": (b"ksm_zero_pages", PAGESIZE),
     "ksm_profit_bytes": (b"ksm_process_profit", 1),
 }
 
@@ -313,7 +314,7 @@ class HostReader:
             if pages is None:
                 unknown[field] = f"this kernel's /proc/vmstat has no {name.decode()}"
             else:
-                amounts[field] = pages * PAGE_BYTES
+                amounts[field] = pages * PAGESIZE
         return amounts
 
     def _read_ksm(self, unknown: dict[str, str]) -> KsmSample | None:
@@ -332,6 +333,7 @@ class HostReader:
         return KsmSample(
             is_running=numbers["run"] == 1 if "run" in numbers else None,
             pages_shared=numbers["pages_shared"],
+            page_bytes=PAGESIZE,
             pages_sharing=numbers["pages_sharing"],
             pages_unshared=numbers.get("pages_unshared"),
             pages_volatile=numbers.get("pages_volatile"),
@@ -508,7 +510,7 @@ class QemuProcess:
             pages = self._ksm_merging_pages.read(unknown, "ksm_merged_bytes")
             if pages is not None:
                 unknown.pop("ksm_merged_bytes")
-                amounts["ksm_merged_bytes"] = int(pages) * PAGE_BYTES
+                amounts["ksm_merged_bytes"] = int(pages) * PAGESIZE
         return amounts
 
 

@@ -11,7 +11,6 @@ from vmtop.derive.unknown import NO_KSM, NOT_TOLD
 from vmtop.derive.vm import resident_total
 from vmtop.model.policy import Policy, min_free_bytes
 from vmtop.model.sample import HostSample, KsmSample, VmSample
-from vmtop.units import PAGE_BYTES
 
 _KSM_ITEM_BYTES = 64
 """Bookkeeping for each page that ksmd knows. Source: kernel Documentation/admin-guide/mm/ksm.rst, general_profit."""
@@ -106,7 +105,7 @@ def derive_host(
     )
     vms_bytes = sums.resident_bytes
     if vms_bytes is not None and ksm is not None:
-        vms_bytes = max(0, vms_bytes - ksm.pages_sharing * PAGE_BYTES)
+        vms_bytes = max(0, vms_bytes - ksm.pages_sharing * ksm.page_bytes)
     other_bytes = None
     if total_bytes is not None and available_bytes is not None and vms_bytes is not None:
         other_bytes = max(0, total_bytes - available_bytes - vms_bytes)
@@ -130,7 +129,7 @@ def derive_host(
         psi_some_avg10_ratio=None if pressure is None else pressure.some_avg10_ratio,
         psi_full_avg10_ratio=None if pressure is None else pressure.full_avg10_ratio,
         ksm_is_running=None if ksm is None else ksm.is_running,
-        ksm_saved_bytes=None if ksm is None else (ksm.pages_sharing + (ksm.zero_pages or 0)) * PAGE_BYTES,
+        ksm_saved_bytes=None if ksm is None else (ksm.pages_sharing + (ksm.zero_pages or 0)) * ksm.page_bytes,
         ksm_profit_bytes=None if ksm is None else _ksm_profit_bytes(ksm),
         ksm_cpu_ratio=rate_per_s(_ksm_cpu_s(before), _ksm_cpu_s(host), elapsed_s),
         hugepages_total_bytes=host.hugepages_total_bytes,
@@ -196,7 +195,7 @@ def _ksm_profit_bytes(ksm: KsmSample) -> int | None:
     if ksm.profit_bytes is not None or ksm.pages_unshared is None or ksm.pages_volatile is None:
         return ksm.profit_bytes
     known_pages = ksm.pages_shared + ksm.pages_sharing + ksm.pages_unshared + ksm.pages_volatile
-    return ksm.pages_sharing * PAGE_BYTES - known_pages * _KSM_ITEM_BYTES
+    return ksm.pages_sharing * ksm.page_bytes - known_pages * _KSM_ITEM_BYTES
 
 
 def _ksm_cpu_s(host: HostSample | None) -> float | None:

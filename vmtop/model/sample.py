@@ -96,6 +96,8 @@ class KsmSample:
 
     is_running: bool | None
     """ksmd merges pages now. Source: `run` is 1."""
+    page_bytes: int
+    """Size of the pages below (`getconf PAGESIZE`); a remote host does not tell, and is taken to have 4 KiB."""
     pages_shared: int
     """Physical pages that are kept and shared."""
     pages_sharing: int

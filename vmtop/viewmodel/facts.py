@@ -10,7 +10,6 @@ from vmtop.derive.metrics import Condition, HostMetrics, Level, UsedSource, VmMe
 from vmtop.derive.words import duration_words, percent_words, rate_words, size_words
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.model.sample import JobSample, KsmSample, Pressure, Sample, VmFacts, VmSample
-from vmtop.units import PAGE_BYTES
 from vmtop.viewmodel.columns import CONDITION_TONES, format_job
 from vmtop.viewmodel.formats import cell_width, cut_line, format_count, format_times, safe_text, wrap_text
 from vmtop.viewmodel.summary import LEVEL_TONES
@@ -417,14 +416,15 @@ def _ksm_facts(host: HostMetrics, ksm: KsmSample | None) -> list[_Fact]:
     speed = None
     if ksm.pages_to_scan is not None and ksm.sleep_s is not None:
         speed = f"{ksm.pages_to_scan} pages, then a pause of {1000 * ksm.sleep_s:g} ms"
+    unshared = None if ksm.pages_unshared is None else ksm.pages_unshared * ksm.page_bytes
     ratio = f", each kept page serves {1 + ksm.pages_sharing / ksm.pages_shared:.1f}" if ksm.pages_shared else ""
     return [
         _Fact("ksmd", running),
         _size("saved", host.ksm_saved_bytes),
-        _size("kept", ksm.pages_shared * PAGE_BYTES, f" of shared pages{ratio}"),
+        _size("kept", ksm.pages_shared * ksm.page_bytes, f" of shared pages{ratio}"),
         _Fact("profit", None if host.ksm_profit_bytes is None else _signed_size(host.ksm_profit_bytes)),
         _Fact("cost", None if host.ksm_cpu_ratio is None else f"{percent_words(host.ksm_cpu_ratio)} of one CPU"),
-        _size("scanned", None if ksm.pages_unshared is None else ksm.pages_unshared * PAGE_BYTES, " in vain: unique"),
+        _size("scanned", unshared, " in vain: unique"),
         _Fact("speed", speed),
         _Fact("full scans", None if ksm.full_scans is None else str(ksm.full_scans)),
     ]

@@ -105,6 +105,7 @@ class Publisher:
         shared, saved = sharing.shared, sharing.sharing
         rmap_items = shared + saved + sharing.unshared + sharing.volatile
         return KsmSample(
+            page_bytes=PAGE_BYTES,
             is_running=sharing.is_running,
             pages_shared=shared,
             pages_sharing=saved,
