@@ -245,6 +245,13 @@ def test_kernels_before_6_4_tell_merged_pages_in_a_file_of_its_own(root: Path) -
     assert unknown.keys() == {"ksm_zero_bytes", "ksm_profit_bytes"}
 
 
+def test_a_process_that_is_ending_has_empty_files(root: Path) -> None:
+    write(root, {"proc/2443/ksm_stat": "", "proc/2443/ksm_merging_pages": ""})
+    sample, unknown = read_qemu(root)
+    assert (sample.ksm_merged_bytes, sample.ksm_zero_bytes, sample.ksm_profit_bytes) == (None, None, None)
+    assert unknown.keys() == {"ksm_merged_bytes", "ksm_zero_bytes", "ksm_profit_bytes"}
+
+
 def test_files_that_only_root_may_read_leave_none_and_say_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     really_open = os.open
 

@@ -19,6 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.hypervisor)
+            item.add_marker(pytest.mark.xdist_group("hypervisor"))  # one daemon, one test after the other
 
 
 @pytest.fixture(scope="session")

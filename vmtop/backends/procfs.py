@@ -508,7 +508,7 @@ class QemuProcess:
         if amounts["ksm_merged_bytes"] is None:
             # Kernels before 6.4 tell it in a file of its own only.
             pages = self._ksm_merging_pages.read(unknown, "ksm_merged_bytes")
-            if pages is not None:
+            if pages:  # both files are empty while a process ends
                 unknown.pop("ksm_merged_bytes")
                 amounts["ksm_merged_bytes"] = int(pages) * PAGESIZE
         return amounts
