@@ -7,7 +7,8 @@ Two one-way roads; the second one is still to be built. What is shown comes from
 
 The map, in reading order. Imports point up this list only; pyproject.toml holds that as contracts:
 
-    errors, units        every exception of ours; bytes and how people write them
+    errors, units        every exception of ours; how many bytes a unit has
+    wording              hints for mistyped words
     model/               frozen values: what a backend read (`sample`), thresholds (`policy`), abilities, failures
     backends/            all I/O. `base` is the contract. libvirt: `deadline` (threads that may be abandoned),
                          `libvirt_link` (connections), `libvirt_events`, `libvirt_bulk` (one call for all VMs),

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import make_frame, make_job, make_off_vm, make_vm, vm_uuid
-from vmtop.derive.metrics import Condition, VmMetrics
-from vmtop.derive.overview import GUEST_SUMS, HOST_SUMS, LARGEST, derive_overview
+from tests.builders import make_facts, make_frame, make_job, make_off_vm, make_qemu, make_vm, vm_uuid
+from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
+from vmtop.derive.overview import GUEST_SUMS, HOST_SUMS, LARGEST, Sum, derive_overview
+from vmtop.units import GIB
 
 VM = make_frame([make_vm()]).vms[0]
 
@@ -59,9 +60,25 @@ def test_jobs_and_pressure_are_found() -> None:
 
 @given(st.lists(st.none() | st.integers(0, 2**40), max_size=12))
 def test_the_largest_come_first_and_sums_are_those_of_what_is_known(sizes: list[int | None]) -> None:
-    overview = derive_overview([replace(VM, rss_bytes=size) for size in sizes])
+    overview = derive_overview([replace(VM, rss_bytes=size, resident_bytes=size) for size in sizes])
     known = [size for size in sizes if size is not None]
-    assert [vm.rss_bytes for vm in overview.largest if vm.rss_bytes] == sorted(filter(None, known), reverse=True)[
-        :LARGEST
-    ]
+    largest = [vm.resident_bytes for vm in overview.largest if vm.resident_bytes]
+    assert largest == sorted(filter(None, known), reverse=True)[:LARGEST]
     assert overview.sums["rss_bytes"].amount == (sum(known) if known or not sizes else None)
+
+
+def test_used_memory_that_only_the_host_tells_is_no_part_of_what_guests_use() -> None:
+    seen_from_host = replace(VM, used_bytes=100, used_source=UsedSource.HOST)
+    overview = derive_overview([replace(VM, used_bytes=3, balloon_bytes=12), seen_from_host])
+    assert overview.sums["used_bytes"] == Sum(amount=3, is_least=True)
+    assert overview.not_counted == 1
+    assert overview.used_ratio == 0.25
+
+
+def test_a_vm_on_huge_pages_is_as_large_as_what_it_holds() -> None:
+    huge = make_vm(
+        name="huge", facts=make_facts(has_hugepages=True), qemu=make_qemu(rss_bytes=GIB, hugetlb_bytes=32 * GIB)
+    )
+    frame = make_frame([huge, make_vm(uuid=vm_uuid(2), qemu=make_qemu(rss_bytes=4 * GIB, hugetlb_bytes=0))])
+    assert frame.overview.largest[0].name == "huge"
+    assert frame.overview.largest[0].resident_bytes == 33 * GIB

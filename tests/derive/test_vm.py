@@ -177,3 +177,9 @@ def test_no_amount_is_ever_negative_or_more_than_was_ever_there(
         assert amount is None or amount >= 0, name
     if figures.used_bytes is not None and balloon is not None:
         assert figures.used_bytes <= balloon
+
+
+def test_untouched_is_unknown_where_swap_is_and_says_so() -> None:
+    figures = derive_one(make_vm(qemu=make_qemu(swap_bytes=None), unknown={"swap_bytes": "nobody tells"}))
+    assert figures.untouched_bytes is None
+    assert figures.unknown["untouched_bytes"] == "nobody tells"

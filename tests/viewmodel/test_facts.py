@@ -175,7 +175,7 @@ def test_sharing_is_told_as_a_ledger() -> None:
 def test_a_host_of_which_little_is_known_says_why() -> None:
     host = make_host(available_bytes=None, pressure=None, unknown={"available_bytes": "this libvirt does not tell it"})
     page = " ".join(words(build_host_facts(make_frame(2, host=host))).split())
-    assert "available, other: this libvirt does not tell it" in page
+    assert "available, droppable, other: this libvirt does not tell it" in page
     assert "Pressure" not in page
 
 

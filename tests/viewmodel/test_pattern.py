@@ -71,7 +71,10 @@ def test_expressions_mean_what_people_expect(expression: str, found: str, not_fo
         (r"(a)\1", "knows no \\1"),
         ("a\\", "knows no \\"),
         ("((a{50}){50}){50}", "too large"),
-        ("a{999999999}", "too large"),
+        ("a{999999999}", "no count may be larger than 250"),
+        ("(){99999999999}", "no count may be larger than 250"),
+        ("a{0,251}", "no count may be larger than 250"),
+        ("a{250}", "too large"),
         ("a" * (LONGEST_EXPRESSION + 1), "longer than"),
     ],
 )
@@ -87,6 +90,13 @@ def test_no_expression_takes_long_on_a_hostile_name(expression: str) -> None:
     pattern.search("a" * 255 + "!")
     # Python's own engine needs from minutes to longer than the universe is old for each of these.
     assert time.thread_time() - began_s < 1.0
+
+
+@pytest.mark.parametrize("expression", ["(){250}", "(((((){99}){99}){99}){99})", "(?:|){3}", "(" * 49 + ")" * 49])
+def test_repeating_nothing_takes_no_time_and_matches_everything(expression: str) -> None:
+    began_s = time.thread_time()
+    assert parse_pattern(expression).search("web-1")
+    assert time.thread_time() - began_s < 0.1
 
 
 def test_what_is_remembered_stays_bounded() -> None:

@@ -119,7 +119,8 @@ def test_json_says_the_reason_that_was_found_and_not_just_any() -> None:
     vms = {vm["name"]: vm for vm in parsed(troubled_frame())["vms"]}
     assert vms["no-period"]["unknown"]["cache_bytes"].startswith("the statistics period is 0")
     assert vms["old-figures"]["unknown"]["guest_swap_in_bytes_per_s"] == "the guest's figures are stale"
-    assert vms["web-1"]["unknown"] == {"hung_s": "QEMU answers"}
+    assert vms["web-1"]["unknown"] == {"hung_s": "QEMU does not hang"}
+    assert {reason for vm in vms.values() if vm["condition"] == "off" for reason in vm["unknown"].values()} == {"off"}
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=["fleet", "empty", "trouble", "hostile", "bare"])
@@ -216,7 +217,7 @@ def test_csv_holds_hostile_names_in_one_harmless_cell_each() -> None:
 
 def test_csv_of_chosen_columns_has_their_figures() -> None:
     state = UiState(columns=("used%", "rss", "used"))
-    assert format_csv_header(state) == "time,name,used_bytes,balloon_bytes,rss_bytes\n"
+    assert format_csv_header(state) == "time,name,used_ratio,used_source,is_stale,rss_bytes,used_bytes\n"
     row = read_csv(make_frame([make_vm()]), state)[0]
     assert row["rss_bytes"] == str(3 * GIB)
 

@@ -8,14 +8,8 @@ from vmtop.derive.metrics import Condition
 from vmtop.derive.words import duration_words, percent_words, rate_words, size_words
 from vmtop.model.policy import Policy
 from vmtop.model.sample import Answer, VmSample, VmState
-from vmtop.units import MIB
 
 _PAUSED_STATES = {VmState.PAUSED: "paused", VmState.SUSPENDED: "suspended by its own power management"}
-
-_WANTED_RATIO = 1.3
-_WANTED_LEAST_BYTES = 64 * MIB
-_WANTED_CACHE_RATIO = 0.25
-"""A guest wants what it uses and 30 % more (at least so many bytes), and a quarter of its cache: what it would miss."""
 
 
 class Evidence(NamedTuple):
@@ -127,12 +121,12 @@ def _ballooned(seen: Evidence) -> str | None:
 
 
 def _idle(seen: Evidence) -> str | None:
-    held_bytes, used_bytes = seen.held_bytes, seen.used_bytes
-    if held_bytes is None or used_bytes is None:
+    held_bytes, used_bytes, cache_bytes, policy = seen.held_bytes, seen.used_bytes, seen.guest.cache_bytes, seen.policy
+    if held_bytes is None or used_bytes is None or cache_bytes is None:
         return None
-    wanted_bytes = max(_WANTED_RATIO * used_bytes, used_bytes + _WANTED_LEAST_BYTES)
-    wanted_bytes += _WANTED_CACHE_RATIO * (seen.guest.cache_bytes or 0)
-    if held_bytes - wanted_bytes <= seen.policy.idle_ratio * held_bytes:
+    wanted_bytes = max(policy.wanted_used_ratio * used_bytes, used_bytes + policy.wanted_spare_bytes)
+    wanted_bytes += policy.wanted_cache_ratio * cache_bytes
+    if held_bytes - wanted_bytes <= policy.idle_ratio * held_bytes:
         return None
     return f"{size_words(held_bytes - wanted_bytes)} of the {size_words(held_bytes)} it holds are not wanted"
 

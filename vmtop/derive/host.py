@@ -109,6 +109,9 @@ def derive_host(
     other_bytes = None
     if total_bytes is not None and available_bytes is not None and vms_bytes is not None:
         other_bytes = max(0, total_bytes - available_bytes - vms_bytes)
+    droppable_bytes = None
+    if available_bytes is not None and host.free_bytes is not None:
+        droppable_bytes = max(0, available_bytes - host.free_bytes)
     unknown: dict[str, str] = {}
     metrics = HostMetrics(
         name=host.name,
@@ -118,6 +121,7 @@ def derive_host(
         available_bytes=available_bytes,
         free_bytes=host.free_bytes,
         cache_bytes=host.cache_bytes,
+        droppable_bytes=droppable_bytes,
         vms_bytes=vms_bytes,
         other_bytes=other_bytes,
         min_free_bytes=None if total_bytes is None else min_free_bytes(total_bytes),
@@ -167,6 +171,7 @@ def _reasons(metrics: HostMetrics, host: HostSample, before: HostSample | None, 
     return {
         "level": metrics.cause,
         **{name: given.get(name) or NOT_TOLD for name in _TOLD},
+        "droppable_bytes": available_reason if host.available_bytes is None else given.get("free_bytes") or NOT_TOLD,
         "vms_bytes": vms_reason,
         "other_bytes": ratio_reason(available_reason if host.available_bytes is None else vms_reason),
         "min_free_bytes": total_reason,

@@ -84,8 +84,10 @@ class VmMetrics:
     """What the guest cannot give up without swapping: balloon - usable, never below 0, both of the moment when the
     guest sent its figures; `used_source` says when it had to be something else."""
     used_source: UsedSource | None
+    used_ratio: float | None
+    """How full the VM is: used / balloon."""
     cache_bytes: int | None
-    """Page cache of the guest, files in tmpfs included (Cached in the guest's /proc/meminfo)."""
+    """Page cache of the guest, buffers and files in tmpfs included (Cached + Buffers in the guest's /proc/meminfo)."""
     free_bytes: int | None
     """Memory that the guest uses for nothing (MemFree in the guest's /proc/meminfo)."""
     reclaimable_bytes: int | None
@@ -99,12 +101,15 @@ class VmMetrics:
     """Resident memory of the QEMU process, shared pages counted in full (VmRSS in /proc/<pid>/status)."""
     hugetlb_bytes: int | None
     """Huge pages of the QEMU process, which RSS leaves out (HugetlbPages in /proc/<pid>/status)."""
+    resident_bytes: int | None
+    """Host memory that the VM holds: RSS + huge pages."""
     host_swap_bytes: int | None
     """Memory of the QEMU process in the host's swap (VmSwap in /proc/<pid>/status)."""
     ksm_merged_bytes: int | None
     """Memory of the VM whose pages are shared (ksm_merging_pages in /proc/<pid>)."""
     ksm_saved_bytes: int | None
-    """The VM's fair share of what sharing saves: merged x sharing / (shared + sharing), plus its zero pages."""
+    """The VM's fair share of what sharing saves: merged x sharing / (shared + sharing), plus its zero pages, where the
+    kernel counts them."""
     cgroup_bytes: int | None
     """Memory charged to the VM's cgroup (memory.current)."""
 
@@ -150,6 +155,8 @@ class HostMetrics:
     """Memory used for nothing (MemFree in /proc/meminfo)."""
     cache_bytes: int | None
     """Page cache, buffers and reclaimable slab (Cached + Buffers + SReclaimable in /proc/meminfo)."""
+    droppable_bytes: int | None
+    """Memory that the host can free at once, mostly cache: available - free, never below 0."""
     vms_bytes: int | None
     """Host memory that VMs hold: sum of RSS and huge pages of running VMs, less the shared pages that RSS counts more
     than once (pages_sharing; merged zero pages are in no RSS). None when RSS or huge pages of one VM are unknown; where

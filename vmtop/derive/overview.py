@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from operator import attrgetter
 
-from vmtop.derive.metrics import Condition, VmMetrics
+from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
 
 GUEST_SUMS = (
     "used_bytes",
@@ -15,7 +15,7 @@ GUEST_SUMS = (
     "guest_swap_out_bytes_per_s",
     "guest_major_faults_per_s",
 )
-"""Figures that guests tell; stale ones do not count."""
+"""Figures that guests tell; stale ones do not count, and neither does used where only the host tells it."""
 
 HOST_SUMS = (
     "balloon_bytes",
@@ -51,7 +51,7 @@ class Overview:
 
     running: int
     not_counted: int
-    """Running VMs whose used memory is stale or unknown."""
+    """Running VMs whose used memory is stale, unknown, or not told by the guest."""
     jobs: int
     """Jobs that run on them."""
     sums: Mapping[str, Sum]
@@ -90,9 +90,12 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
             continue
         told_by_host.append(_host_figures(vm))
         if not vm.is_stale:
-            told_by_guests.append(_guest_figures(vm))
-            if vm.used_bytes is not None and vm.balloon_bytes:
-                used_bytes += vm.used_bytes
+            figures = _guest_figures(vm)
+            if vm.used_source is UsedSource.HOST:
+                figures = (None, *figures[1:])
+            told_by_guests.append(figures)
+            if figures[0] is not None and vm.balloon_bytes:
+                used_bytes += figures[0]
                 of_bytes += vm.balloon_bytes
         if vm.psi_some_avg10_ratio:
             waiting.append(vm)
@@ -107,7 +110,7 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
         sums=guests | _add_up(HOST_SUMS, told_by_host, running),
         used_ratio=used_bytes / of_bytes if of_bytes else None,
         by_condition=by_condition,
-        largest=nsmallest(LARGEST, vms, key=lambda vm: (-(vm.rss_bytes or 0), vm.name)),
+        largest=nsmallest(LARGEST, vms, key=lambda vm: (-(vm.resident_bytes or 0), vm.name)),
         waiting=waiting,
         busy=busy,
     )

@@ -75,6 +75,7 @@ _why_no_free = _sent(lambda guest: guest.free_bytes)
 _why_no_balloon = _told("balloon_bytes")
 _why_no_maximum = _told("maximum_bytes")
 _why_no_rss = _process("rss_bytes")
+_why_no_swap = _process("swap_bytes")
 _why_not_merged = _process("ksm_merged_bytes")
 
 
@@ -98,8 +99,14 @@ def _why_not_reclaimable(doubt: VmDoubt) -> str:
 
 
 def _why_not_untouched(doubt: VmDoubt) -> str:
-    is_size_unknown = doubt.vm.maximum_bytes is None or doubt.vm.balloon_bytes is None
-    return _why_no_sizes(doubt) if is_size_unknown else _why_not_resident(doubt)
+    if doubt.vm.maximum_bytes is None or doubt.vm.balloon_bytes is None:
+        return _why_no_sizes(doubt)
+    is_swap_unknown = doubt.vm.qemu is None or doubt.vm.qemu.swap_bytes is None
+    return _why_no_swap(doubt) if is_swap_unknown else _why_not_resident(doubt)
+
+
+def _why_not_ratio(doubt: VmDoubt) -> str:
+    return _why_no_balloon(doubt) if not doubt.vm.balloon_bytes else _why_not_used(doubt)
 
 
 def _why_not_saved(doubt: VmDoubt) -> str:
@@ -128,13 +135,15 @@ VM_REASONS: dict[str, _Reason] = {
     "ballooned_bytes": _why_no_sizes,
     "used_bytes": _why_not_used,
     "used_source": _why_not_used,
+    "used_ratio": _why_not_ratio,
     "cache_bytes": _sent(lambda guest: guest.cache_bytes),
     "free_bytes": _why_no_free,
     "reclaimable_bytes": _why_not_reclaimable,
     "untouched_bytes": _why_not_untouched,
     "rss_bytes": _why_no_rss,
     "hugetlb_bytes": _process("hugetlb_bytes"),
-    "host_swap_bytes": _process("swap_bytes"),
+    "resident_bytes": _why_not_resident,
+    "host_swap_bytes": _why_no_swap,
     "ksm_merged_bytes": _why_not_merged,
     "ksm_saved_bytes": _why_not_saved,
     "cgroup_bytes": _process("cgroup_bytes"),

@@ -93,8 +93,9 @@ def derive_vm(
         if resident_bytes is not None:
             own_bytes = policy.overhead_bytes + int(policy.overhead_ratio * maximum_bytes)
             held_bytes = min(balloon_bytes, max(0, resident_bytes - own_bytes))
-            touched_bytes = max(0, resident_bytes + (host.swap_bytes or 0) - own_bytes)
-            untouched_bytes = max(0, balloon_bytes - touched_bytes)
+            if host.swap_bytes is not None:
+                touched_bytes = max(0, resident_bytes + host.swap_bytes - own_bytes)
+                untouched_bytes = max(0, balloon_bytes - touched_bytes)
     if guest.usable_bytes is not None and guest.free_bytes is not None:
         reclaimable_bytes = max(0, guest.usable_bytes - guest.free_bytes)
     guest_used_bytes = None if used_source is UsedSource.HOST else used_bytes
@@ -115,12 +116,14 @@ def derive_vm(
         ballooned_bytes=ballooned_bytes,
         used_bytes=used_bytes,
         used_source=used_source,
+        used_ratio=used_bytes / balloon_bytes if used_bytes is not None and balloon_bytes else None,
         cache_bytes=guest.cache_bytes,
         free_bytes=guest.free_bytes,
         reclaimable_bytes=reclaimable_bytes,
         untouched_bytes=untouched_bytes,
         rss_bytes=host.rss_bytes,
         hugetlb_bytes=host.hugetlb_bytes,
+        resident_bytes=resident_bytes,
         host_swap_bytes=host.swap_bytes,
         ksm_merged_bytes=host.ksm_merged_bytes,
         ksm_saved_bytes=host.ksm_saved_bytes,

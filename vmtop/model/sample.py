@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 NOTHING_UNKNOWN: Mapping[str, str] = MappingProxyType({})
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class VmState(StrEnum):
@@ -34,6 +35,9 @@ class Answer(StrEnum):
     BUSY = "busy"
     """Another job holds the VM, so libvirt told only its sizes; older figures are kept with their age."""
 
+    NOT_ASKED = "not asked"
+    """libvirt was not asked for its figures this time; older ones are kept with their age."""
+
     HUNG = "hung"
     """QEMU does not answer; `hung_s` tells for how long."""
 
@@ -51,7 +55,6 @@ class JobKind(StrEnum):
     MIGRATION_IN = "migration in"
     MIGRATION_OUT = "migration out"
     START = "start"
-    BLOCK = "block job"
     OTHER = "job"
 
 
@@ -113,6 +116,8 @@ class KsmSample:
     sleep_s: float | None
     cpu_s: float | None
     """Counter: CPU time that ksmd spent. Source: utime + stime in /proc/<pid of ksmd>/stat."""
+    more: Mapping[str, str] = field(default_factory=lambda: NOTHING_MORE)
+    """What else this kernel tells, some seconds old: name of the file -> what it prints. Empty for a remote host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +170,7 @@ class GuestSample:
     free_bytes: int | None
     """Source: balloon.unused = MemFree of the guest."""
     cache_bytes: int | None
-    """Source: balloon.disk_caches = Cached of the guest, files in tmpfs included."""
+    """Source: balloon.disk_caches = file pages of the guest: Cached (files in tmpfs included) + Buffers."""
     swap_in_bytes: int | None
     """Counter since the guest booted. Source: balloon.swap_in = pswpin of the guest."""
     swap_out_bytes: int | None

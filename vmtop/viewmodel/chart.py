@@ -315,9 +315,7 @@ def _host_memory(host: HostMetrics, subject: _Subject) -> Chart:
     in_use = _each(sub, total, subject.amounts("available_bytes"))
     filled = _each(sub, total, subject.amounts("free_bytes"))
     whole_bytes = _largest(total) or 1.0
-    cache = Span(format_bytes(None), Tone.UNKNOWN)
-    if host.available_bytes is not None and host.free_bytes is not None:
-        cache = Span(format_bytes(max(0, host.available_bytes - host.free_bytes)), Tone.NORMAL)
+    cache = Span(format_bytes(host.droppable_bytes), Tone.UNKNOWN if host.droppable_bytes is None else Tone.NORMAL)
     curves = (
         _area("VMs", Tone.BAR_USED, subject.figure("vms_bytes"), subject.bottom(), vms, whole_bytes),
         _area("other", Tone.BAR_OTHER, subject.figure("other_bytes"), vms, in_use, whole_bytes),

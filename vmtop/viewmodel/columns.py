@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
-from vmtop.config import nearest
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
 from vmtop.derive.overview import Overview
 from vmtop.errors import UsageError
@@ -26,15 +25,19 @@ from vmtop.viewmodel.formats import (
     format_ratio,
 )
 from vmtop.viewmodel.tone import Line, Span, Tone
+from vmtop.wording import nearest
+from vmtop.wording import nearest
 
 OFF_MARK = "-"
 HOST_MARK = "h"
+CACHES_MARK = "c"
 STALE_MARK = "~"
 LEAST_MARK = "+"
 MARKS: tuple[tuple[str, str], ...] = (
     (UNKNOWN_MARK, "not known; the page of the VM says why and what to do"),
     (OFF_MARK, "the VM is off and holds no memory"),
     (HOST_MARK, "seen from the host, since the guest sends nothing that counts: used is what QEMU holds"),
+    (CACHES_MARK, "computed from free and cache, since the guest does not tell what is usable"),
     (STALE_MARK, "old: the guest stopped sending figures; they count in no sum"),
     (LEAST_MARK, "at least this much: a sum from which stale or unknown figures are left out"),
 )
@@ -83,6 +86,9 @@ _URGENCY = {condition: len(WORST_FIRST) - place for place, condition in enumerat
 _SWAPS = frozenset({Condition.SWAPPING, Condition.THRASH})
 _THRASHES = frozenset({Condition.THRASH})
 _SHORT = frozenset({Condition.STARVED, Condition.TIGHT})
+
+_DOUBTS = ("used_source", "is_stale")
+"""Figures that say how far those of a guest can be trusted: what marks are on the screen."""
 
 _NUMBER_WIDTH = 7
 """Five cells for a number, one for its mark, one for the gap."""
@@ -152,9 +158,11 @@ def _guest_mark(vm: VmMetrics) -> str:
 
 
 def _used_mark(vm: VmMetrics) -> str:
+    if vm.used_source is UsedSource.HOST:
+        return HOST_MARK
     if vm.is_stale:
         return STALE_MARK
-    return HOST_MARK if vm.used_source is UsedSource.HOST else " "
+    return CACHES_MARK if vm.used_source is UsedSource.CACHES else " "
 
 
 def _figure(
@@ -208,7 +216,7 @@ def _figure(
         width=max(_NUMBER_WIDTH, len(title) + 2),
         priority=priority,
         definition=(VM_FIELDS | VIEW_FIELDS)[field],
-        fields=(field,),
+        fields=(field,) if mark is None else (field, *_DOUBTS),
         sort_value=value_of,
         spans=spans,
         total=total,
@@ -276,10 +284,6 @@ def _running_maximum(vm: VmMetrics) -> int | None:
     return None if vm.condition is Condition.OFF else vm.maximum_bytes
 
 
-def _used_ratio(vm: VmMetrics) -> float | None:
-    return vm.used_bytes / vm.balloon_bytes if vm.used_bytes is not None and vm.balloon_bytes else None
-
-
 def _used_ratio_total(overview: Overview, width: int, _has_unicode: bool) -> Line:
     if overview.used_ratio is None:
         return _cell(UNKNOWN_MARK, " ", width, Tone.UNKNOWN)
@@ -341,15 +345,14 @@ COLUMNS: tuple[Column, ...] = (
         priority=2,
         definition=VIEW_FIELDS["memory"],
         fields=("used_bytes", "reclaimable_bytes", "free_bytes", "ballooned_bytes"),
-        sort_value=_used_ratio,
+        sort_value=attrgetter("used_ratio"),
         spans=_memory_spans,
         total=_memory_total,
         is_left=True,
     ),
     _figure("used_bytes", "used", "USED", 3, mark=_used_mark, alarms=_SHORT),
     replace(
-        _figure("used_ratio", "used%", "USED%", 5, show=format_ratio, mark=_used_mark, alarms=_SHORT, read=_used_ratio),
-        fields=("used_bytes", "balloon_bytes"),
+        _figure("used_ratio", "used%", "USED%", 5, show=format_ratio, mark=_used_mark, alarms=_SHORT),
         total=_used_ratio_total,
     ),
     _figure("balloon_bytes", "balloon", "NOW", 8),
@@ -407,5 +410,5 @@ def column(column_id: str) -> Column:
     """
     found = _BY_ID.get(column_id.strip().lower())
     if found is None:
-        raise UsageError(f"there is no column {column_id!r}: {nearest(column_id.strip().lower(), list(_BY_ID))}")
+        raise UsageError(f"there is no column {column_id!r}: {nearest(column_id.strip().lower(), _BY_ID)}")
     return found

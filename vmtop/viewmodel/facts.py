@@ -121,9 +121,7 @@ def _size(label: str, amount: int | None, more: str = "") -> _Fact:
 
 def _memory_facts(vm: VmMetrics) -> list[_Fact]:
     given = f"; {size_words(vm.ballooned_bytes)} given back to the host" if vm.ballooned_bytes else ""
-    share = ""
-    if vm.used_bytes is not None and vm.balloon_bytes:
-        share = f", {percent_words(vm.used_bytes / vm.balloon_bytes)} of the balloon"
+    share = "" if vm.used_ratio is None else f", {percent_words(vm.used_ratio)} of the balloon"
     return [
         _size("maximum", vm.maximum_bytes),
         _size("balloon", vm.balloon_bytes, given),
@@ -166,6 +164,7 @@ def _count(label: str, per_s: float | None) -> _Fact:
 
 def _process_facts(sample: VmSample, vm: VmMetrics) -> list[_Fact]:
     qemu = sample.qemu
+    profit = qemu.ksm_profit_bytes if qemu is not None else None
     merged = None if vm.ksm_merged_bytes is None else f"{size_words(vm.ksm_merged_bytes)} merged"
     saved = f", saves {size_words(vm.ksm_saved_bytes)} as its fair share" if vm.ksm_saved_bytes is not None else ""
     return [
@@ -174,10 +173,12 @@ def _process_facts(sample: VmSample, vm: VmMetrics) -> list[_Fact]:
         _size("swapped", vm.host_swap_bytes, " in the host's swap"),
         _count("major faults", vm.host_major_faults_per_s),
         _Fact("shared", f"{merged}{saved}" if merged else None),
+        _Fact("KSM profit", None if profit is None else f"{_signed_size(profit)}, the kept copies counted as saved"),
         *_pressure_facts(qemu.pressure if qemu is not None else None),
         _Fact("process", None if qemu is None else f"pid {qemu.pid}"),
         _Fact("cgroup", None if qemu is None else qemu.cgroup),
         _size("charged", vm.cgroup_bytes, " to the cgroup"),
+        _size("its swap", qemu.cgroup_swap_bytes if qemu is not None else None, " charged to the cgroup"),
     ]
 
 
@@ -366,9 +367,7 @@ def _distance(host: HostMetrics, thresholds: Sequence[tuple[Level, float]]) -> s
 
 
 def _host_memory_facts(host: HostMetrics) -> list[_Fact]:
-    droppable = None
-    if host.available_bytes is not None and host.free_bytes is not None:
-        droppable = max(0, host.available_bytes - host.free_bytes)
+    droppable = host.droppable_bytes
     pool = None
     if host.hugepages_total_bytes:
         free = "" if host.hugepages_free_bytes is None else f", {size_words(host.hugepages_free_bytes)} of it free"

@@ -38,8 +38,11 @@ VM_FIELDS: dict[str, Field] = {
         "`virsh dommemstat`: actual - usable",
     ),
     "used_source": Field("What used is computed from: usable, caches or host.", "", "the figures of this row"),
+    "used_ratio": Field("How full the VM is: used / balloon.", "ratio", "the columns used and balloon"),
     "cache_bytes": Field(
-        "Page cache of the guest, files in tmpfs included.", "B", "Cached in the guest's /proc/meminfo"
+        "Page cache of the guest, buffers and files in tmpfs included.",
+        "B",
+        "Cached + Buffers in the guest's /proc/meminfo",
     ),
     "free_bytes": Field("Memory that the guest uses for nothing.", "B", "MemFree in the guest's /proc/meminfo"),
     "reclaimable_bytes": Field(
@@ -60,10 +63,12 @@ VM_FIELDS: dict[str, Field] = {
     "hugetlb_bytes": Field(
         "Huge pages of the QEMU process, which RSS leaves out.", "B", "HugetlbPages in /proc/<pid>/status"
     ),
+    "resident_bytes": Field("Host memory that the VM holds: RSS + huge pages.", "B", "the columns rss and hugetlb"),
     "host_swap_bytes": Field("Memory of the QEMU process in the host's swap.", "B", "VmSwap in /proc/<pid>/status"),
     "ksm_merged_bytes": Field("Memory of the VM whose pages are shared.", "B", "ksm_merging_pages in /proc/<pid>"),
     "ksm_saved_bytes": Field(
-        "The VM's fair share of what sharing saves: merged x sharing / (shared + sharing), plus its zero pages.",
+        "The VM's fair share of what sharing saves: merged x sharing / (shared + sharing), plus its zero pages, where "
+        "the kernel counts them.",
         "B",
         "/proc/<pid>/ksm_merging_pages and /sys/kernel/mm/ksm",
     ),
@@ -116,6 +121,11 @@ HOST_FIELDS: dict[str, Field] = {
     "free_bytes": Field("Memory used for nothing.", "B", "MemFree in /proc/meminfo"),
     "cache_bytes": Field(
         "Page cache, buffers and reclaimable slab.", "B", "Cached + Buffers + SReclaimable in /proc/meminfo"
+    ),
+    "droppable_bytes": Field(
+        "Memory that the host can free at once, mostly cache: available - free, never below 0.",
+        "B",
+        "MemAvailable - MemFree in /proc/meminfo",
     ),
     "vms_bytes": Field(
         "Host memory that VMs hold: sum of RSS and huge pages of running VMs, less the shared pages that RSS counts "
@@ -181,6 +191,5 @@ VIEW_FIELDS: dict[str, Field] = {
         "",
         "the columns used, cache, free and ballooned",
     ),
-    "used_ratio": Field("How full the VM is: used / balloon.", "ratio", "the columns used and balloon"),
 }
 """Figures that are put together for the eye from those above."""

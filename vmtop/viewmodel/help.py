@@ -17,7 +17,7 @@ CONDITION_WORDS: dict[Condition, str] = {
     Condition.PAUSED: "the VM is paused or suspended and holds its memory",
     Condition.BUSY: "another job holds the VM, so libvirt told only its sizes",
     Condition.NO_BALLOON: "there is no balloon device, so the guest tells nothing",
-    Condition.NO_STATS: "the statistics period is 0, so the guest sends no figures",
+    Condition.NO_STATS: "the guest sends no figures that count: its statistics period is 0, or not known yet",
     Condition.NO_DRIVER: "the guest sent nothing: it boots, or has no balloon driver",
     Condition.STALE: "the guest stopped sending figures; the last ones are shown",
     Condition.THRASH: "the guest swaps in and out at once, and goes on with it",

@@ -180,6 +180,8 @@ def _count(reader: _Reader) -> tuple[int, int | None]:
     most = _number(reader) if reader.take(",") else least
     if least is None or not reader.take("}") or (most is not None and most < least):
         raise reader.error("a count is written {2}, {2,} or {2,5}")
+    if max(least, most or 0) > MOST_STEPS:
+        raise reader.error(f"no count may be larger than {MOST_STEPS}")
     return least, most
 
 
@@ -200,7 +202,10 @@ def _repeat(part: _Build, least: int, most: int | None) -> _Build:
             for _ in range(most - least):
                 entry = _add(program, _Step((part(program, entry), after)))
         for _ in range(least):
-            entry = part(program, entry)
+            size, follower = len(program), entry
+            entry = part(program, follower)
+            if entry == follower and len(program) == size:
+                break  # An empty part stays empty, however often it is repeated: `((){99}){99}` must not take 99 * 99.
         return entry
 
     return build

@@ -11,7 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from vmtop.derive.frame import Frame
-from vmtop.derive.metrics import HostMetrics, VmMetrics
+from vmtop.derive.metrics import Condition, HostMetrics, VmMetrics
+from vmtop.derive.unknown import OFF
 from vmtop.model.sample import JobSample, Pressure
 from vmtop.viewmodel.columns import column, format_jobs
 from vmtop.viewmodel.formats import format_time, safe_text
@@ -30,8 +31,6 @@ _VM_FIELDS = ("name", *(each.name for each in fields(VmMetrics) if each.name not
 _HOST_FIELDS = tuple(each.name for each in fields(HostMetrics) if each.name not in {"pressure", "unknown"})
 _PRESSURE_FIELDS = {f"psi_{each.name}": each.name for each in fields(Pressure)}
 
-_NATURAL_REASONS = {"hung_s": "QEMU answers"}
-"""Why figures are null that nobody misses."""
 _NO_REASON = "the source did not tell"
 
 
@@ -125,7 +124,8 @@ _read_host = attrgetter(*_HOST_FIELDS)
 def _vm_object(vm: VmMetrics) -> dict[str, Any]:
     figures = dict(zip(_VM_FIELDS, _read_vm(vm), strict=True))
     figures["jobs"] = [_job_object(job) for job in vm.jobs]
-    return _with_reasons(figures, vm.unknown)
+    hung_reason = OFF if vm.condition is Condition.OFF else "QEMU does not hang"
+    return _with_reasons(figures, {"hung_s": hung_reason, **vm.unknown})
 
 
 def _job_object(job: JobSample) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _with_reasons(figures: dict[str, Any], reasons: Mapping[str, str]) -> dict[s
     unknown = {}
     for name, value in figures.items():
         if value is None:
-            unknown[name] = reasons.get(name) or _NATURAL_REASONS.get(name, _NO_REASON)
+            unknown[name] = reasons.get(name) or _NO_REASON
         elif isinstance(value, float):
             figures[name] = round(value, 6)
     figures["unknown"] = unknown

@@ -57,9 +57,6 @@ _TALL = 8
 """From so many lines on there may be two for who is in trouble."""
 _CAUSE_CELLS = 72
 """Room for a level and its cause; what stands beside them must leave as much, or it would come and go with them."""
-_OLD_DELAYS = 3.0
-_OLD_LEAST_S = 5.0
-"""Figures are called old when they are older than this many delays, and than this many seconds."""
 
 
 class _Worth(IntEnum):
@@ -202,7 +199,7 @@ def _badges(seen: _Seen) -> Line:
     tone = Tone.SIMULATED
     if seen.state.is_paused:
         badges.append(f"PAUSED {format_duration(seen.age_s)}")
-    elif seen.age_s > max(_OLD_LEAST_S, _OLD_DELAYS * seen.state.delay_s):
+    elif seen.age_s > max(seen.policy.stale_least_s, seen.policy.stale_periods * seen.state.delay_s):
         badges.append(f"OLD {format_duration(seen.age_s)}")
     if seen.frame.sample.is_simulated:
         badges.append("SIMULATED")
@@ -241,8 +238,8 @@ def _memory_parts(host: HostMetrics) -> tuple[_Part, ...]:
 
     What the host can drop is available less free; it is part of what is cache, and what cannot be dropped is in other.
     """
-    total, available, free = host.total_bytes, host.available_bytes, host.free_bytes
-    if total is None or available is None or free is None:
+    total, available, free, droppable = host.total_bytes, host.available_bytes, host.free_bytes, host.droppable_bytes
+    if total is None or available is None or free is None or droppable is None:
         return ()
     if host.vms_bytes is None or host.other_bytes is None:
         held: tuple[_Part, ...] = (_Part("in use", total - available, Tone.BAR_USED),)
@@ -250,7 +247,7 @@ def _memory_parts(host: HostMetrics) -> tuple[_Part, ...]:
         held = (_Part("VMs", host.vms_bytes, Tone.BAR_USED), _Part("other", host.other_bytes, Tone.BAR_OTHER))
     return (
         *held,
-        _Part("droppable", max(0, available - free), Tone.BAR_CACHE),
+        _Part("droppable", droppable, Tone.BAR_CACHE),
         _Part("free", min(free, available), Tone.BAR_FREE),
         *([_Part("shared", host.ksm_saved_bytes, Tone.BAR_SHARED)] if host.ksm_saved_bytes else []),
     )
@@ -330,9 +327,15 @@ def _ksm_block(host: HostMetrics) -> Block:
             f"{format_bytes(host.ksm_profit_bytes):<6}",
             Tone.WARN if (host.ksm_profit_bytes or 0) < 0 else Tone.NORMAL,
         ),
-        ("ksmd", f"{format_ratio(host.ksm_cpu_ratio):<4}" if host.ksm_is_running else "off ", Tone.NORMAL),
+        ("ksmd", _ksmd(host), Tone.NORMAL),
     ]
     return fixed_block(_Worth.KSM, _figures("KSM", figures))
+
+
+def _ksmd(host: HostMetrics) -> str:
+    if host.ksm_is_running is None:
+        return "?   "
+    return f"{format_ratio(host.ksm_cpu_ratio):<4}" if host.ksm_is_running else "off "
 
 
 def _figures(title: str, figures: Sequence[tuple[str, str, Tone]]) -> Line:
@@ -360,9 +363,7 @@ def _swaps_in(vm: VmMetrics) -> str:
 
 
 def _fullness(vm: VmMetrics) -> str:
-    if vm.used_bytes is None or not vm.balloon_bytes:
-        return ""
-    return f" {format_ratio(vm.used_bytes / vm.balloon_bytes)} used"
+    return "" if vm.used_ratio is None else f" {format_ratio(vm.used_ratio)} used"
 
 
 def _hangs(vm: VmMetrics) -> str:
@@ -374,7 +375,7 @@ def _waits(vm: VmMetrics) -> str:
 
 
 def _holds(vm: VmMetrics) -> str:
-    return f" {format_bytes(vm.rss_bytes)}"
+    return f" {format_bytes(vm.resident_bytes)}"
 
 
 def _works(vm: VmMetrics) -> str:
@@ -469,8 +470,8 @@ def _asides(seen: _Seen) -> list[_Group]:
     overview, level, has_unicode = seen.frame.overview, seen.frame.host.level, seen.state.has_unicode
     groups = []
     if level is not None and level > Level.CALM:
-        largest = [vm for vm in overview.largest if vm.rss_bytes][:_MOST_NAMES]
-        groups.append(_group("largest", Tone.NORMAL, largest, "rss_bytes", _holds, has_unicode))
+        largest = [vm for vm in overview.largest if vm.resident_bytes][:_MOST_NAMES]
+        groups.append(_group("largest", Tone.NORMAL, largest, "resident_bytes", _holds, has_unicode))
     if overview.busy:
         groups.append(_group("jobs", Tone.NOTE, overview.busy, None, _works, has_unicode))
     return groups

@@ -1,6 +1,6 @@
 """What the operator chose: order, filter, pause, selection. Part of every view, owned by the app, never by a widget."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,6 @@ class UiState:
     """Ids of the columns to show, in order; empty means all that fit."""
     is_paused: bool = False
     cursor_uuid: str | None = None
-    marked_uuids: frozenset[str] = field(default=frozenset())
     delay_s: float = 2.0
     has_unicode: bool = True
     """Block and box characters may be used; else ASCII."""

@@ -1,0 +1,10 @@
+"""Words for people that every part of the program needs."""
+
+import difflib
+from collections.abc import Collection
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """A hint for a mistyped word: the nearest known one, and all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return (f"did you mean {close[0]!r}? " if close else "") + "There are: " + ", ".join(known)
