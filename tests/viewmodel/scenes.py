@@ -74,6 +74,7 @@ def troubled_vms(at_s: float) -> tuple[VmSample, ...]:
             guest=guest(usable_bytes=3900 * MIB, free_bytes=3700 * MIB),
             qemu=make_qemu(rss_bytes=4 * GIB),
         ),
+        vm(17, "waiter", qemu=make_qemu(pressure=make_pressure(some_ratio=0.12, full_ratio=0.03))),
         make_off_vm(uuid=vm_uuid(16), name="switched-off"),
     )
 

@@ -108,6 +108,13 @@ def _starved(seen: Evidence) -> str | None:
     return f"the balloon leaves {size_words(usable_bytes)} usable, {percent_words(share)}"
 
 
+def _waiting(seen: Evidence) -> str | None:
+    pressure = seen.vm.qemu.pressure if seen.vm.qemu is not None else None
+    if pressure is None or pressure.some_avg10_ratio < seen.policy.psi_soft_some_ratio:
+        return None
+    return f"some of its tasks waited for host memory {percent_words(pressure.some_avg10_ratio)} of the last 10 s"
+
+
 def _tight(seen: Evidence) -> str | None:
     share = _usable_ratio(seen)
     return f"{percent_words(share)} usable" if share is not None and share < seen.policy.guest_tight_ratio else None
@@ -144,6 +151,7 @@ RULES: tuple[tuple[Condition, Callable[[Evidence], str | None]], ...] = (
     (Condition.THRASH, _thrash),
     (Condition.SWAPPING, _swapping),
     (Condition.STARVED, _starved),
+    (Condition.WAITING, _waiting),
     (Condition.TIGHT, _tight),
     (Condition.BALLOONED, _ballooned),
     (Condition.IDLE, _idle),

@@ -12,7 +12,7 @@ from vmtop.model.policy import Policy
 from vmtop.model.sample import Answer, GuestSample, Sample, VmSample
 
 NO_DEVICE = "the VM has no balloon device"
-NO_PERIOD = "the statistics period is 0, so the guest's figures are those of its boot"
+NO_PERIOD = "the statistics period is 0, so the guest's figures do not move"
 NO_FIGURES = "the guest sent no figures yet: it still boots or has no balloon driver"
 NO_DEFINITION = "the guest sent no figures, and its definition could not be read yet"
 NOT_TOLD_BUSY = "another job holds the VM, so libvirt told only its sizes"

@@ -126,11 +126,12 @@ def _memory_level(reading: HostReading, policy: Policy) -> tuple[Level, str] | N
     if not total_bytes or available_bytes is None:
         return None
     keep_bytes = min_free_bytes(total_bytes)
-    share = f"available {percent_words(available_bytes / total_bytes)}"
+    left = _left_words(available_bytes, total_bytes)
     for level, times in _LADDER:
-        if available_bytes < times(policy) * keep_bytes:
-            return level, f"{share}, below {_times_words(times(policy), keep_bytes)}"
-    return Level.CALM, f"{share}, above {_times_words(policy.watch_times, keep_bytes)}"
+        limit_bytes = int(times(policy) * keep_bytes)
+        if available_bytes < limit_bytes:
+            return level, f"{left}, {level.word} is below {size_words(limit_bytes)}"
+    return Level.CALM, f"{left}, watch is below {size_words(int(policy.watch_times * keep_bytes))}"
 
 
 def _alarm_level(reading: HostReading, policy: Policy, *, margin: float = 1.0) -> tuple[Level, str] | None:
@@ -154,7 +155,7 @@ def _low_swap(reading: HostReading, policy: Policy, margin: float) -> tuple[Leve
         return None
     if available_bytes >= policy.soft_times * margin * min_free_bytes(total_bytes):
         return None
-    return Level.HARD, f"swap {percent_words(left)} left, available {percent_words(available_bytes / total_bytes)}"
+    return Level.HARD, f"swap {percent_words(left)} left, {_left_words(available_bytes, total_bytes)}"
 
 
 def _obstacle(level: Level, reading: HostReading, policy: Policy) -> str | None:
@@ -164,8 +165,8 @@ def _obstacle(level: Level, reading: HostReading, policy: Policy) -> str | None:
         keep_bytes = min_free_bytes(reading.total_bytes)
         times = margin * _ENTRY_TIMES[level](policy)
         if reading.available_bytes < times * keep_bytes:
-            share = percent_words(reading.available_bytes / reading.total_bytes)
-            return f"available {share}, not yet above {_times_words(times, keep_bytes)}"
+            left = _left_words(reading.available_bytes, reading.total_bytes)
+            return f"{left}, not yet above {size_words(int(times * keep_bytes))}"
     raised = _alarm_level(reading, policy, margin=margin)
     return f"{raised[1]}, not yet clear of the limit" if raised is not None and raised[0] >= level else None
 
@@ -174,6 +175,5 @@ def _has_alarm_figure(reading: HostReading) -> bool:
     return any(alarm.figure(reading) is not None for alarm in _ALARMS)
 
 
-def _times_words(times: float, keep_bytes: int) -> str:
-    words = {0.5: "half ", 1.0: "", 2.0: "twice "}.get(times, f"{times:.3g} times ")
-    return f"{words}the {size_words(keep_bytes)} to keep free"
+def _left_words(available_bytes: int, total_bytes: int) -> str:
+    return f"{size_words(available_bytes)} available ({percent_words(available_bytes / total_bytes)})"

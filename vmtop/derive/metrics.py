@@ -34,8 +34,8 @@ class UsedSource(StrEnum):
     CACHES = "caches"
     """balloon - unused - disk_caches: the guest sends no `usable`; tmpfs files count as cache here."""
     HOST = "host"
-    """The smaller of host memory (RSS and huge pages) and balloon: the guest sends nothing that counts, so this is what
-    the host sees."""
+    """The smaller of host RSS and balloon (less what the guest calls free, if it does): the guest does not tell what it
+    uses, so this is what the host sees."""
 
 
 class Condition(StrEnum):
@@ -53,6 +53,7 @@ class Condition(StrEnum):
     THRASH = "thrash"
     SWAPPING = "swapping"
     STARVED = "starved"
+    WAITING = "waiting"
     TIGHT = "tight"
     BALLOONED = "ballooned"
     IDLE = "idle"

@@ -62,8 +62,6 @@ class Overview:
     """Conditions that occur -> the VMs."""
     largest: Sequence[VmMetrics]
     """Those with most host memory, largest first, at most `LARGEST`."""
-    waiting: Sequence[VmMetrics]
-    """Those of which some task waited for host memory in the last 10 s."""
     busy: Sequence[VmMetrics]
     """Those on which jobs run."""
 
@@ -78,7 +76,6 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
     told_by_guests: list[tuple[float | None, ...]] = []
     told_by_host: list[tuple[float | None, ...]] = []
     used_bytes = of_bytes = 0
-    waiting: list[VmMetrics] = []
     busy: list[VmMetrics] = []
     for vm in vms:
         condition = vm.condition
@@ -97,8 +94,6 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
             if figures[0] is not None and vm.balloon_bytes:
                 used_bytes += figures[0]
                 of_bytes += vm.balloon_bytes
-        if vm.psi_some_avg10_ratio:
-            waiting.append(vm)
         if vm.jobs:
             busy.append(vm)
     running = len(told_by_host)
@@ -111,7 +106,6 @@ def derive_overview(vms: Sequence[VmMetrics]) -> Overview:
         used_ratio=used_bytes / of_bytes if of_bytes else None,
         by_condition=by_condition,
         largest=nsmallest(LARGEST, vms, key=lambda vm: (-(vm.resident_bytes or 0), vm.name)),
-        waiting=waiting,
         busy=busy,
     )
 

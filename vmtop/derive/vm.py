@@ -87,6 +87,8 @@ def derive_vm(
     maximum_bytes, balloon_bytes = vm.maximum_bytes, vm.balloon_bytes
     resident_bytes = resident_total(vm, host.rss_bytes, host.hugetlb_bytes)
     used_bytes, used_source = _used(guest, update, resident_bytes, balloon_bytes)
+    if used_source is UsedSource.HOST and used_bytes is not None and guest.free_bytes is not None and balloon_bytes:
+        used_bytes = min(used_bytes, max(0, balloon_bytes - guest.free_bytes))
     held_bytes = untouched_bytes = ballooned_bytes = reclaimable_bytes = None
     if maximum_bytes is not None and balloon_bytes is not None:
         ballooned_bytes = max(0, maximum_bytes - balloon_bytes)

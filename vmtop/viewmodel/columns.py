@@ -26,7 +26,6 @@ from vmtop.viewmodel.formats import (
 )
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.wording import nearest
-from vmtop.wording import nearest
 
 OFF_MARK = "-"
 HOST_MARK = "h"
@@ -46,6 +45,7 @@ MARKS: tuple[tuple[str, str], ...] = (
 CONDITION_TONES: dict[Condition, Tone] = {
     Condition.OFF: Tone.DIM,
     Condition.CRASHED: Tone.CRITICAL,
+    Condition.WAITING: Tone.WARN,
     Condition.HUNG: Tone.CRITICAL,
     Condition.PAUSED: Tone.NOTE,
     Condition.BUSY: Tone.NOTE,
@@ -68,6 +68,7 @@ WORST_FIRST: tuple[Condition, ...] = (
     Condition.THRASH,
     Condition.SWAPPING,
     Condition.STARVED,
+    Condition.WAITING,
     Condition.TIGHT,
     Condition.STALE,
     Condition.BUSY,
@@ -85,6 +86,7 @@ _URGENCY = {condition: len(WORST_FIRST) - place for place, condition in enumerat
 
 _SWAPS = frozenset({Condition.SWAPPING, Condition.THRASH})
 _THRASHES = frozenset({Condition.THRASH})
+_WAITS = frozenset({Condition.WAITING})
 _SHORT = frozenset({Condition.STARVED, Condition.TIGHT})
 
 _DOUBTS = ("used_source", "is_stale")
@@ -365,7 +367,7 @@ COLUMNS: tuple[Column, ...] = (
     _figure("guest_swap_out_bytes_per_s", "swap-out", "SWOUT/s", 14, mark=_guest_mark, alarms=_THRASHES),
     _figure("guest_major_faults_per_s", "faults", "FLT/s", 16, show=format_count, mark=_guest_mark, alarms=_SWAPS),
     _figure("host_major_faults_per_s", "host-faults", "HFLT/s", 15, show=format_count),
-    replace(_figure("psi_some_avg10_ratio", "psi", "PSI", 11, show=format_ratio), total=_no_total),
+    replace(_figure("psi_some_avg10_ratio", "psi", "PSI", 11, show=format_ratio, alarms=_WAITS), total=_no_total),
     _figure("ksm_saved_bytes", "ksm-saved", "SAVED", 17),
     replace(_figure("guest_age_s", "age", "AGE", 10, show=format_age, mark=_guest_mark), total=_no_total),
     Column(

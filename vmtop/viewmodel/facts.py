@@ -44,13 +44,13 @@ def build_vm_facts(frame: Frame, uuid: str, *, width: int = 80, has_unicode: boo
     writer.head(vm.name, vm.condition.value, CONDITION_TONES[vm.condition], vm.reason)
     writer.sections(
         (
+            _Section("What to do", _advice_facts(frame.sample, sample, vm)),
             _Section("Memory", _memory_facts(vm)),
             _Section("Guest", _guest_facts(sample, vm)),
             _Section("Host", _process_facts(sample, vm)),
             _Section("Definition", _definition_facts(sample)),
             _Section("Jobs", [_job_fact(job) for job in vm.jobs]),
             _Section("Not known", [] if vm.condition is Condition.OFF else _missing_facts(vm.unknown)),
-            _Section("What to do", _advice_facts(frame.sample, sample, vm)),
         )
     )
     return writer.lines

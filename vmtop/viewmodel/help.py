@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vmtop.derive.metrics import Condition, Level
+from vmtop.derive.words import percent_words, rate_words
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.viewmodel.columns import COLUMNS, CONDITION_TONES, MARKS, Column
+from vmtop.viewmodel.fields import HOST_FIELDS, Field
 from vmtop.viewmodel.formats import bar_glyph, cut_line, fit, wrap_text
 from vmtop.viewmodel.summary import LEVEL_TONES
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -23,6 +25,7 @@ CONDITION_WORDS: dict[Condition, str] = {
     Condition.THRASH: "the guest swaps in and out at once, and goes on with it",
     Condition.SWAPPING: "the guest reads from its swap and has little memory left",
     Condition.STARVED: "the balloon took so much that almost nothing is usable",
+    Condition.WAITING: "the host is short of memory and this VM feels it: its tasks wait for memory",
     Condition.TIGHT: "little of the guest's memory is usable",
     Condition.BALLOONED: "the balloon gave memory back to the host; the guest is well",
     Condition.IDLE: "the VM holds much more memory than its guest wants",
@@ -31,6 +34,25 @@ CONDITION_WORDS: dict[Condition, str] = {
 """What each state means."""
 
 _LEAST_TEXT_CELLS = 30
+
+_HEAD_WORDS = (
+    ("VMs", "vms_bytes"),
+    ("other", "other_bytes"),
+    ("droppable", "droppable_bytes"),
+    ("free", "free_bytes"),
+    ("shared, saves", "ksm_saved_bytes"),
+    ("configured, max", "overcommit_configured_ratio"),
+    ("current, now", "overcommit_current_ratio"),
+    ("resident, held", "overcommit_resident_ratio"),
+    ("Swap", "swap_used_bytes"),
+    ("Swap in", "swap_in_bytes_per_s"),
+    ("Swap out", "swap_out_bytes_per_s"),
+    ("Pressure some", "psi_some_avg10_ratio"),
+    ("Pressure full", "psi_full_avg10_ratio"),
+    ("profit", "ksm_profit_bytes"),
+    ("ksmd", "ksm_cpu_ratio"),
+)
+"""What the head calls figures of the host; on narrow screens some have a shorter word."""
 
 _BAR_WORDS: tuple[tuple[Tone, str, str], ...] = (
     (Tone.BAR_USED, "used", "what the guest cannot give up; in the host's bar what VMs hold"),
@@ -68,6 +90,8 @@ def build_help(
         [(f"{each.title:<8} {each.id}", Tone.NAME, _column_words(each)) for each in columns],
         width,
     )
+    head = [(words, Tone.NAME, _field_words(HOST_FIELDS[name])) for words, name in _HEAD_WORDS]
+    lines += _section("Head of the screen; K M G T are 1024, 1024 K and so on", head, width)
     lines += _section("Marks", [(mark, Tone.NAME, meaning) for mark, meaning in MARKS], width)
     bars = [(f"{bar_glyph(tone, has_unicode) * 3} {name}", tone, meaning) for tone, name, meaning in _BAR_WORDS]
     lines += _section("Bars", bars, width)
@@ -84,12 +108,21 @@ def level_words(policy: Policy) -> dict[Level, str]:
     def below(times: float) -> str:
         return f"available memory is below {times:g} times what a host of this size should keep free"
 
+    def some(ratio: float) -> str:
+        return f"some program waits for memory {percent_words(ratio)} of the time"
+
+    def swap_in(bytes_per_s: float) -> str:
+        return f"the host swaps in more than {rate_words(bytes_per_s)}"
+
     return {
         Level.CALM: "enough memory; nothing to do",
         Level.WATCH: below(policy.watch_times),
-        Level.SOFT: f"{below(policy.soft_times)}, or programs wait for memory, or the host swaps in",
-        Level.HARD: f"{below(policy.hard_times)}, or long waits or fast swap-in: guests feel it",
-        Level.CRITICAL: f"{below(policy.critical_times)}, or everything waits: the OOM killer is near",
+        Level.SOFT: f"{below(policy.soft_times)}, or {some(policy.psi_soft_some_ratio)}, or "
+        f"{swap_in(policy.swap_in_soft_bytes_per_s)}",
+        Level.HARD: f"{below(policy.hard_times)}, or {some(policy.psi_hard_some_ratio)}, or "
+        f"{swap_in(policy.swap_in_hard_bytes_per_s)}: guests feel it",
+        Level.CRITICAL: f"{below(policy.critical_times)}, or everything waits "
+        f"{percent_words(policy.psi_critical_full_ratio)} of the time: the OOM killer is near",
     }
 
 
@@ -99,8 +132,12 @@ def describe_columns() -> str:
 
 
 def _column_words(each: Column) -> str:
-    unit = f" Unit: {each.unit}." if each.unit else ""
-    return f"{each.meaning}{unit} Source: {each.source}."
+    return _field_words(each.definition)
+
+
+def _field_words(field: Field) -> str:
+    unit = f" Unit: {field.unit}." if field.unit else ""
+    return f"{field.meaning}{unit} Source: {field.source}."
 
 
 def _section(title: str, entries: Sequence[tuple[str, Tone, str]], width: int) -> list[Line]:

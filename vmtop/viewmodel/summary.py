@@ -4,7 +4,7 @@ Figures inside a block have a fixed width, so that nothing wanders from one read
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from heapq import nsmallest
 from operator import attrgetter
@@ -141,7 +141,8 @@ def build_summary(  # noqa: PLR0913 - all that the head says comes in here, each
             is_readonly=is_readonly,
             policy=policy,
         )
-        blocks += _frame_blocks(seen)
+        is_past = failure is not None or _is_old(seen)
+        blocks += map(_faded, _frame_blocks(seen)) if is_past else _frame_blocks(seen)
     return flow_blocks(blocks, width, rows, has_unicode=state.has_unicode)
 
 
@@ -177,6 +178,21 @@ def _frame_blocks(seen: _Seen) -> list[Block]:
     ]
 
 
+def _is_old(seen: _Seen) -> bool:
+    if seen.state.is_paused:
+        return False
+    return seen.age_s > max(seen.policy.stale_least_s, seen.policy.stale_periods * seen.state.delay_s)
+
+
+def _faded(block: Block) -> Block:
+    """The same in the tone of old figures: what they said is no longer known. Badges stay as they are."""
+
+    def draw(width: int) -> Line:
+        return tuple(Span(text, tone if tone is Tone.SIMULATED else Tone.STALE) for text, tone in block.draw(width))
+
+    return replace(block, draw=draw)
+
+
 def _verdict(host: HostMetrics, right: Line, has_unicode: bool) -> Block:
     """The level and its cause, and at the right end what is said beside."""
     word = "UNKNOWN" if host.level is None else host.level.word.upper()
@@ -198,8 +214,8 @@ def _badges(seen: _Seen) -> Line:
     badges: list[str] = []
     tone = Tone.SIMULATED
     if seen.state.is_paused:
-        badges.append(f"PAUSED {format_duration(seen.age_s)}")
-    elif seen.age_s > max(seen.policy.stale_least_s, seen.policy.stale_periods * seen.state.delay_s):
+        badges.append("PAUSED")
+    elif _is_old(seen):
         badges.append(f"OLD {format_duration(seen.age_s)}")
     if seen.frame.sample.is_simulated:
         badges.append("SIMULATED")
@@ -388,7 +404,9 @@ _TROUBLES: tuple[tuple[Condition, str, _Detail, str], ...] = (
     (Condition.THRASH, "thrashing", _swaps_in, "guest_swap_in_bytes_per_s"),
     (Condition.SWAPPING, "swapping", _swaps_in, "guest_swap_in_bytes_per_s"),
     (Condition.STARVED, "starved", _fullness, "used_bytes"),
+    (Condition.WAITING, "waiting for host memory", _waits, "psi_some_avg10_ratio"),
     (Condition.TIGHT, "tight", _fullness, "used_bytes"),
+    (Condition.PAUSED, "paused", lambda _: "", "resident_bytes"),
 )
 
 
@@ -451,11 +469,6 @@ def _troubles(seen: _Seen) -> list[_Group]:
         for condition, title, detail, figure in _TROUBLES
         if condition in overview.by_condition
     ]
-    limit = seen.policy.psi_soft_some_ratio
-    waiting = [vm for vm in overview.waiting if (vm.psi_some_avg10_ratio or 0) >= limit]
-    if waiting:
-        title = "waiting for host memory"
-        groups.append(_group(title, Tone.WARN, waiting, "psi_some_avg10_ratio", _waits, has_unicode))
     silent = sum(len(overview.by_condition.get(condition, ())) for condition in NO_FIGURES)
     if not groups:
         running = overview.running
@@ -471,7 +484,7 @@ def _asides(seen: _Seen) -> list[_Group]:
     groups = []
     if level is not None and level > Level.CALM:
         largest = [vm for vm in overview.largest if vm.resident_bytes][:_MOST_NAMES]
-        groups.append(_group("largest", Tone.NORMAL, largest, "resident_bytes", _holds, has_unicode))
+        groups.append(_group("holding most", Tone.NORMAL, largest, "resident_bytes", _holds, has_unicode))
     if overview.busy:
         groups.append(_group("jobs", Tone.NOTE, overview.busy, None, _works, has_unicode))
     return groups
@@ -493,7 +506,9 @@ def _all_well(running: int, silent: int) -> str:
         return "no VM is running"
     if silent >= running:
         return "nothing is known to be wrong"
-    return f"nothing wrong in the {running - silent} VMs that tell" if silent else f"all {running} VMs are well"
+    if silent:
+        return f"nothing wrong in the {running - silent} VMs that tell"
+    return f"all {running} VMs are well" if running > 1 else "the only VM is well"
 
 
 def _short_name(vm: VmMetrics, has_unicode: bool) -> str:
