@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from vmtop.config import Settings, nearest, parse_config, parse_environ, read_config, user_file
+from vmtop.config import Settings, parse_config, parse_environ, read_config, user_file
 from vmtop.errors import UsageError
 from vmtop.model.policy import DEFAULT_POLICY
 
@@ -44,9 +44,19 @@ def test_the_persons_file_wins_over_the_systems_and_variables_over_both(tmp_path
         ("columns = [1]", "is not a list of texts"),
         ("keys = 1", "is not a table of texts"),
         ("policy = 1", "policy must be a table"),
+        ("delay = 2\n[keys]\nquit = 1", "is not a table of texts"),
         ("[policy]\nhard_tmes = 1", "[policy]: there is no key 'hard_tmes'. did you mean 'hard_times'"),
         ("[policy]\nleave_samples = 1.5", "1.5 is not a whole number"),
         ("[policy]\nhard_times = -1", "not below 0"),
+        ("[policy]\nleave_times = 0", "[policy]: leave_times: 0 is below 1"),
+        ("[policy]\nleave_samples = 0", "[policy]: leave_samples: 0 is below 1"),
+        ("[policy]\nescalate_samples = 0", "[policy]: escalate_samples: 0 is below 1"),
+        ("[policy]\nidle_ratio = 25", "[policy]: idle_ratio: 25 is no share; give 0 to 1"),
+        ("[policy]\nstale_periods = 0", "[policy]: stale_periods: 0 is not above 0"),
+        ("[policy]\nstale_least_s = 0.0", "[policy]: stale_least_s: 0 is not above 0"),
+        ("[policy]\ncritical_times = 0", "[policy]: critical_times: 0 is not above 0"),
+        ("[policy]\nhard_times = 2", "[policy]: hard_times: 2 is not below soft_times (2)"),
+        ("[policy]\nwatch_times = 1", "[policy]: soft_times: 2 is not below watch_times (1)"),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_key(text: str, complaint: str) -> None:
@@ -82,6 +92,13 @@ def test_variables_are_checked_like_the_file() -> None:
             parse_environ({name: value}, Settings())
 
 
-def test_the_hint_names_the_nearest_word() -> None:
-    assert nearest("usde", ["used", "name"]) == "did you mean 'used'? There are: used, name"
-    assert nearest("zzz", ["used"]) == "There are: used"
+def test_a_mistyped_variable_is_reported_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match=r"no variable 'VMTOP_DELEY'\. did you mean 'VMTOP_DELAY'"):
+        parse_environ({"VMTOP_DELEY": "5"}, Settings())
+    with pytest.raises(UsageError, match="no variable 'VMTOP_KEYS'"):
+        parse_environ({"VMTOP_KEYS": "quit=q"}, Settings())
+
+
+def test_variables_of_others_and_of_the_tests_are_left_alone() -> None:
+    environ = {"VMTOP_NO_SKIPS": "1", "VMTOP_TEST_CACHE": "/tmp", "VMTOPX": "1", "HOME": "/"}
+    assert parse_environ(environ, Settings()) == Settings()

@@ -5,11 +5,28 @@ from typing import TextIO
 
 from vmtop.backends.base import Clock
 from vmtop.derive.frame import Frame
+from vmtop.errors import OutputError
 from vmtop.pipeline import Pipeline
 from vmtop.viewmodel.formats import safe_text
 
 Format = Callable[[Frame, bool], str]
 """A frame, and whether it is the first -> the text to print, line end included."""
+
+
+def write_output(output: TextIO, text: str) -> None:
+    """Print, and find out at once whether that worked.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        OutputError: it cannot be written; says why.
+    """
+    try:
+        output.write(text)
+        output.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}") from None
 
 
 def run_batch(
@@ -35,6 +52,10 @@ def run_batch(
 
     Returns:
         0, or the exit code of the failure that left us without a single frame.
+
+    Raises:
+        BrokenPipeError: nobody reads the output any more.
+        OutputError: a frame cannot be written.
     """
     printed = 0
     while True:
@@ -47,8 +68,7 @@ def run_batch(
             if reading.frame is None:
                 return reading.failure.exit_code
         elif reading.frame is not None:
-            output.write(format_frame(reading.frame, printed == 0))
-            output.flush()
+            write_output(output, format_frame(reading.frame, printed == 0))
             printed += 1
         if printed == iterations:
             return 0

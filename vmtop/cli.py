@@ -9,21 +9,23 @@ import math
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from vmtop import __version__
 from vmtop.backends.base import Backend
 from vmtop.backends.clock import SystemClock
-from vmtop.batch import run_batch
+from vmtop.batch import run_batch, write_output
 from vmtop.config import Settings, check_delay, read_config
 from vmtop.derive.frame import Frame
 from vmtop.derive.series import History
-from vmtop.errors import UsageError, VmtopError
+from vmtop.errors import OutputError, UsageError, VmtopError
 from vmtop.model.policy import Policy
 from vmtop.pipeline import Pipeline, Sampler
+from vmtop.tui.keymap import apply_keymap
 from vmtop.viewmodel.columns import column
 from vmtop.viewmodel.formats import safe_text
 from vmtop.viewmodel.plain import format_csv, format_csv_header, format_json, format_text
@@ -32,6 +34,8 @@ from vmtop.viewmodel.vm_table import Order, check_filter, select_rows
 
 DEFAULT_URI = "qemu:///system"
 NOTHING_MATCHED = 5
+FIRST_READING_S = 1.0
+"""How long a screen that could open waits for the first reading: a source that fails at once is one line instead."""
 _THEMES = {"auto": None, "dark": "textual-dark", "light": "textual-light"}
 
 _EPILOG = """\
@@ -40,9 +44,16 @@ files: $XDG_CONFIG_HOME/vmtop/config.toml, /etc/vmtop/config.toml; VMTOP_* varia
 """
 
 
+_JSON_HELP = "one JSON object a line, always with every field; bytes, ratios 0-1, null is unknown"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see vmtop --help")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        write_output(_standard_output(), "")  # --help and --version are to be told when they cannot be written, too
+        super().exit(status, message)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -74,7 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--seed", type=int, metavar="N", help="demo: another fleet, the same each time (default: 1)")
     source.add_argument("--vms", type=int, metavar="N", help="demo: how many VMs")
     source.add_argument("--speed", type=float, metavar="X", help="demo: X times as fast as the clock (default: 1)")
-    source.add_argument("--readonly", action="store_true", default=None, help="make acting on VMs impossible")
+    source.add_argument(
+        "--readonly", action="store_true", default=None, help="never change a VM; vmtop cannot change any yet"
+    )
 
     screen = parser.add_argument_group("what is shown")
     screen.add_argument("-d", "--delay", type=float, metavar="S", help="seconds between two readings (default: 2)")
@@ -95,41 +108,65 @@ def make_parser() -> argparse.ArgumentParser:
     batch.add_argument("-n", "--iterations", type=int, metavar="N", help="stop after N readings")
     batch.add_argument("--once", action="store_true", help="the same as -b -n 1")
     form = batch.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line; bytes, ratios 0-1, null is unknown")
+    form.add_argument("--json", action="store_true", help=_JSON_HELP)
     form.add_argument("--csv", action="store_true", help="one row for each VM and reading")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run vmtop and return its exit code: the entry point of the command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names are foreign, and whoever gets the output may know ASCII only.
+        sys.stdout.reconfigure(errors="replace")
     try:
         return _run(make_parser().parse_args(arguments), os.environ)
     except VmtopError as error:
-        sys.stderr.write(f"vmtop: {safe_text(str(error))}\n")
+        if isinstance(error, OutputError):
+            _discard_output()
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does. Nothing is left to say, not even when Python flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # The reader of our output went away, as `head` does: nothing is left to say.
+        _discard_output()
         return 0
 
 
+def _complain(text: str) -> None:
+    """Say on stderr, where there is one, why vmtop cannot go on."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"vmtop: {safe_text(text)}\n")
+
+
+def _discard_output() -> None:
+    """Have Python write nowhere what it still holds; at the end it would try, fail and say so."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _standard_output() -> TextIO:
+    if sys.stdout is None:
+        raise OutputError("the output cannot be written: standard output is closed")
+    return sys.stdout
+
+
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    output = _standard_output()
     if options.demo == "list":
         from vmtop.backends.simulator.scenario import describe_scenarios
 
-        sys.stdout.write(describe_scenarios())
+        write_output(output, describe_scenarios())
         return 0
     if options.columns == "list":
         from vmtop.viewmodel.help import describe_columns
 
-        sys.stdout.write(describe_columns())
+        write_output(output, describe_columns())
         return 0
     settings, policy = read_config(environ)
     settings = _with_options(settings, options)
     state = _ui_state(settings, options)
     check_options(options)
+    apply_keymap(settings.keys)
     backend = make_backend(options, settings, environ)
     is_batch = options.batch or options.once or options.json or options.csv or options.iterations is not None
     if is_batch or _has_no_screen(environ):
@@ -154,6 +191,10 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(f"--speed {options.speed:g}: give a factor above 0, at most 10000")
     if options.iterations is not None and options.iterations < 1:
         raise UsageError(f"--iterations {options.iterations}: give a number from 1")
+    if options.once and options.iterations not in {None, 1}:
+        raise UsageError(f"--once and --iterations {options.iterations} contradict each other; give one of them")
+    if options.json and options.columns is not None:
+        raise UsageError("--columns and --json contradict each other: JSON always has every field")
 
 
 def make_backend(options: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> Backend:
@@ -264,7 +305,7 @@ def _has_no_screen(environ: Mapping[str, str]) -> bool:
 
     reason = check_terminal(standard_streams(), environ)
     if reason is not None:
-        sys.stderr.write(f"vmtop: {reason}, so this is the output of --batch\n")
+        _complain(f"{reason}, so this is the output of --batch")
     return reason is not None
 
 
@@ -287,19 +328,30 @@ def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Bac
     from vmtop.tui.app import VmtopApp
 
     tune_garbage_collection()
-    failure = sampler.latest().failure
-    if failure is not None:
-        sampler.stop()
-        sys.stderr.write(f"vmtop: {safe_text(failure.text)}\n")
-        return failure.exit_code
     app = VmtopApp(
         sampler,
         state=state,
         uri=backend.uri,
+        is_readonly=backend.capability.is_readonly or settings.readonly,
+        is_simulated=backend.is_simulated,
         policy=policy,
         theme=_THEMES[settings.theme] or os.environ.get("TEXTUAL_THEME"),
         keymap=settings.keys,
         monotonic=clock.monotonic,
     )
+    # A source that fails at once is one line and no screen, however long the import took. One that hangs gets its
+    # screen, which tells what it waits for.
+    has_answer = threading.Event()
+    sampler.attach(has_answer.set)
+    has_answer.wait(FIRST_READING_S)
+    failure = sampler.latest().failure
+    if failure is not None:
+        sampler.stop()
+        _complain(failure.text)
+        return failure.exit_code
     app.run(mouse=settings.mouse)
-    return leave(app)
+    code = 0
+    if app.unanswered is not None:
+        code = app.unanswered.exit_code
+        _complain(app.unanswered.text)
+    return leave(app, code)

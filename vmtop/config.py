@@ -4,7 +4,6 @@ Later ones win: /etc/vmtop/config.toml, $XDG_CONFIG_HOME/vmtop/config.toml, `VMT
 mistake is reported with the file (or variable) and the key, and nothing is guessed.
 """
 
-import difflib
 import math
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from vmtop.errors import UsageError
-from vmtop.model.policy import DEFAULT_POLICY, Policy
+from vmtop.model.policy import DEFAULT_POLICY, Policy, check_policy
+from vmtop.wording import nearest
 
 SYSTEM_FILE = Path("/etc/vmtop/config.toml")
 LEAST_DELAY_S = 0.1
@@ -40,13 +40,15 @@ class Settings:
     mouse: bool = True
     """Take the mouse; without it the terminal's own selection works."""
     readonly: bool = False
-    """Make acting on VMs impossible."""
+    """Never change a VM."""
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Id of a binding -> its keys, comma-separated, in the table [keys]."""
 
 
 _CHOICES = {"glyphs": ("auto", "unicode", "ascii"), "theme": ("auto", "dark", "light")}
 
+_OF_THE_TESTS = ("VMTOP_TEST_", "VMTOP_NO_SKIPS")
+"""Variables that begin so steer the tests of vmtop, which also run the program itself."""
 
 Target = TypeVar("Target", Settings, Policy)
 
@@ -84,30 +86,33 @@ def parse_config(text: str, where: str, settings: Settings, policy: Policy) -> t
     limits = document.pop("policy", {})
     if not isinstance(limits, dict):
         raise UsageError(f"{where}: policy must be a table, written [policy]")
-    return _lay_over(settings, document, where), _lay_over(policy, limits, f"{where}: [policy]")
+    settings = _lay_over(settings, document, where)
+    return settings, check_policy(_lay_over(policy, limits, f"{where}: [policy]"), f"{where}: [policy]")
 
 
 def parse_environ(environ: Mapping[str, str], settings: Settings) -> Settings:
     """Lay `VMTOP_*` variables over the settings; numbers and yes/no are written as in TOML, lists with commas.
 
     Raises:
-        UsageError: a variable holds a wrong value.
+        UsageError: a variable holds a wrong value, or is none that we know.
     """
+    names = {f"VMTOP_{item.name.upper()}": item.name for item in fields(Settings) if item.name != "keys"}
     found: dict[str, object] = {}
-    for item in fields(Settings):
-        name = f"VMTOP_{item.name.upper()}"
-        text = environ.get(name)
-        if text is None or item.name == "keys":
+    for variable in sorted(environ):
+        if not variable.startswith("VMTOP_") or variable.startswith(_OF_THE_TESTS):
             continue
-        default = getattr(Settings(), item.name)
+        if variable not in names:
+            raise UsageError(f"environment: there is no variable {variable!r}. {nearest(variable, names)}")
+        name, text = names[variable], environ[variable]
+        default = getattr(Settings(), name)
         if isinstance(default, bool):
-            found[item.name] = _parse_bool(text, name)
+            found[name] = _parse_bool(text, variable)
         elif isinstance(default, float):
-            found[item.name] = parse_number(text, name)
+            found[name] = parse_number(text, variable)
         elif isinstance(default, tuple):
-            found[item.name] = [part.strip() for part in text.split(",") if part.strip()]
+            found[name] = [part.strip() for part in text.split(",") if part.strip()]
         else:
-            found[item.name] = text
+            found[name] = text
     return _lay_over(settings, found, "environment (VMTOP_*)")
 
 
@@ -134,12 +139,6 @@ def check_delay(seconds: float, where: str) -> float:
             f"{where}: a delay of {seconds:g} s makes no sense; give seconds from {LEAST_DELAY_S} to 86400"
         )
     return seconds
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A hint for a mistyped word: the nearest known one, and all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + "There are: " + ", ".join(known)
 
 
 def _read_text(path: Path) -> str | None:

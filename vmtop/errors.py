@@ -2,6 +2,7 @@
 
     VmtopError                 something a person can act on; the text says what, which and what now
     ├── UsageError             a wrong flag, column, scenario or configuration
+    ├── OutputError            what we print cannot be written
     └── BackendError           a source of samples failed; the pipeline keeps the last frame and tries again
         ├── ConnectError       no connection to the source
         ├── AccessError        the source refused us
@@ -21,6 +22,10 @@ class UsageError(VmtopError):
     """What was asked for does not exist or makes no sense."""
 
     exit_code = 2
+
+
+class OutputError(VmtopError):
+    """What was to be printed could not be written."""
 
 
 class BackendError(VmtopError):

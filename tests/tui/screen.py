@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from textual.pilot import Pilot
 
 from tests.builders import START_MONOTONIC_S
+from tests.clocks import HandClock
 from vmtop.derive.frame import Frame
 from vmtop.derive.series import History
 from vmtop.model.failure import Failure
@@ -49,16 +50,6 @@ class FakeSource:
         self._wake()
 
 
-class HandClock:
-    """Time that stands still until a test moves it."""
-
-    def __init__(self, at_s: float = 5.0) -> None:
-        self.now_s = START_MONOTONIC_S + at_s
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 class Stage:
     """The app on a terminal of a given size."""
 
@@ -70,17 +61,19 @@ class Stage:
         state: UiState | None = None,
         keymap: dict[str, str] | None = None,
         theme: str | None = None,
+        is_simulated: bool = False,
     ) -> None:
         self.size = size
         self.source = FakeSource(frame)
-        self.clock = HandClock()
+        self.clock = HandClock(START_MONOTONIC_S + 5.0)
         self.app = VmtopApp(
             self.source,
             state=UiState() if state is None else state,
             uri=URI,
+            is_simulated=is_simulated,
             theme=theme,
             keymap={} if keymap is None else keymap,
-            monotonic=self.clock,
+            monotonic=self.clock.monotonic,
         )
         self._pilot: Pilot[None] | None = None
 

@@ -172,6 +172,30 @@ def test_the_cursor_of_the_table_goes_along_when_pages_are_turned() -> None:
     make_stage().play(scene)
 
 
+def test_pages_are_turned_in_the_order_that_the_table_holds_against_noise() -> None:
+    def read(gib: Sequence[float], at_s: float, previous: Frame | None = None) -> Frame:
+        vms = [
+            make_vm(uuid=vm_uuid(number), name=name, guest=make_guest(usable_bytes=int((4 - used) * GIB)))
+            for number, (name, used) in enumerate(zip(NAMES, gib, strict=True), start=1)
+        ]
+        return make_frame(vms, at_s=at_s, previous=previous)
+
+    async def scene(stage: Stage) -> None:
+        before = stage.names()
+        assert before == ["alpha", "beta", "gamma"]
+        await stage.publish(read((2.98, 3.0, 3.02), at_s=10.0, previous=first))
+        assert stage.names() == before
+        await stage.press("home", "enter")
+        turned = [stage.lines[1].split()[0]]
+        for _ in range(2):
+            await stage.press("right")
+            turned.append(stage.lines[1].split()[0])
+        assert turned == before
+
+    first = read((3.04, 3.02, 3.0), at_s=5.0)
+    Stage(first, size=(80, 24)).play(scene)
+
+
 def test_pages_are_turned_among_the_vms_that_the_filter_leaves() -> None:
     async def scene(stage: Stage) -> None:
         await open_page(stage, vm_uuid(1))

@@ -1,13 +1,17 @@
 """The table of keys."""
 
 import re
+import string
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
+from textual.keys import _character_to_key
 
 from vmtop.errors import UsageError
 from vmtop.tui.app import VmtopApp
-from vmtop.tui.keymap import KEYS, Key, Scope, apply_keymap, bindings, hints
+from vmtop.tui.keymap import KEYS, SCREENS, Key, Scope, apply_keymap, bindings, hints
 from vmtop.tui.screens.detail import DetailScreen
 from vmtop.tui.screens.help import HelpScreen
 from vmtop.tui.screens.main import MainScreen
@@ -22,14 +26,8 @@ def test_every_binding_has_an_id_of_its_own_and_says_what_it_does() -> None:
         assert key.tooltip.endswith("."), key.id
 
 
-@pytest.mark.parametrize(
-    "scopes",
-    [
-        {Scope.EVERYWHERE, Scope.TABLE, Scope.MOVE},
-        {Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL},
-    ],
-)
-def test_no_key_does_two_things_on_one_screen(scopes: set[Scope]) -> None:
+@pytest.mark.parametrize("scopes", SCREENS)
+def test_no_key_does_two_things_on_one_screen(scopes: frozenset[Scope]) -> None:
     counts = Counter(name for key in KEYS if key.scope in scopes for name in key.keys.split(","))
     assert [name for name, count in counts.items() if count > 1] == []
 
@@ -62,6 +60,53 @@ def test_own_keys_replace_the_usual_ones() -> None:
 def test_an_unknown_id_is_reported_with_the_nearest_one() -> None:
     with pytest.raises(UsageError, match=r"no binding 'sort-usde'.*did you mean 'sort-used'"):
         apply_keymap({"sort-usde": "x"})
+
+
+@pytest.mark.parametrize(
+    ("keymap", "complaint"),
+    [
+        ({"reverse": "d"}, "[keys] reverse: the key 'd' is that of 'delay' already"),
+        ({"quit": "question_mark"}, "[keys] quit: the key 'question_mark' is that of 'help' already"),
+        ({"quit": "?"}, "[keys] quit: the key 'question_mark' is that of 'help' already"),
+        ({"switch-parts": "down"}, "[keys] switch-parts: the key 'down' is that of 'move-down' already"),
+        ({"reverse": "o", "delay": "o"}, "the key 'o' is that of"),
+        ({"delay": "ctrl+c"}, "[keys] delay: the key 'ctrl+c' is that of 'interrupt' already"),
+        ({"filter": "ctrl+m"}, "[keys] filter: the key 'enter' is that of 'open' already"),
+        ({"interrupt": "x"}, "there is no binding 'interrupt'"),
+        ({"quit": ""}, "[keys] quit: there is no key ''"),
+        ({"quit": "q,"}, "[keys] quit: there is no key ''"),
+        ({"quit": "quit"}, "[keys] quit: there is no key 'quit'"),
+        ({"quit": "f99"}, "there is no key 'f99'"),
+        ({"quit": "cmd+q"}, "there is no key 'cmd+q'"),
+        ({"quit": "shift+q"}, "there is no key 'shift+q'"),
+        ({"quit": "ctrl+"}, "there is no key 'ctrl+'"),
+    ],
+)
+def test_keys_that_clash_or_do_not_exist_are_refused(keymap: dict[str, str], complaint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        apply_keymap(keymap)
+
+
+def test_two_bindings_can_swap_keys_and_other_screens_can_have_the_same_key() -> None:
+    keys = {key.id: key for key in apply_keymap({"reverse": "d", "delay": "r", "next-vm": "n, /", "sort-name": "n"})}
+    assert (keys["reverse"].keys, keys["delay"].keys, keys["next-vm"].keys) == ("d", "r", "n,slash")
+    assert keys["next-vm"].label == "n /"
+
+
+def test_every_key_of_the_table_could_be_chosen_by_a_person() -> None:
+    keymap = {key.id: key.keys for key in KEYS if not key.is_fixed}
+    assert [key.keys for key in apply_keymap(keymap)] == [key.keys for key in KEYS]
+
+
+def test_keys_are_named_as_textual_names_them() -> None:
+    for character in set(string.punctuation) - set(",+"):
+        rebound = {key.id: key for key in apply_keymap({"pause": f"alt+{character}"})}
+        assert rebound["pause"].keys == f"alt+{_character_to_key(character)}"
+
+
+def test_keys_can_be_checked_without_textual() -> None:
+    program = "import sys, vmtop.tui.keymap; sys.exit('textual' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
 def test_hints_show_one_key_each() -> None:

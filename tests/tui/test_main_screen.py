@@ -331,6 +331,14 @@ def test_each_of_the_keys_to_quit_quits(key: str) -> None:
     assert stage.source.is_stopped
 
 
+def test_ctrl_c_quits_whatever_keys_a_person_chose() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("ctrl+c")
+        assert not stage.app.is_running
+
+    Stage(FOUR, keymap={"quit": "q,f10"}).play(scene)
+
+
 def test_ctrl_c_quits_while_a_filter_is_typed() -> None:
     async def scene(stage: Stage) -> None:
         await stage.press("slash", "a", "ctrl+c")
@@ -357,6 +365,27 @@ def test_without_a_first_reading_the_screen_says_what_it_waits_for() -> None:
         assert len(stage.names()) == 4 - len([name for name in NAMES if "a" not in name])
 
     Stage(None).play(scene)
+
+
+def test_a_simulated_host_is_called_so_before_the_first_reading_and_in_the_help() -> None:
+    async def scene(stage: Stage) -> None:
+        assert stage.lines[0].startswith(" SIMULATED ")
+        await stage.press("enter", "up", "enter")
+        assert stage.lines[0].startswith(" SIMULATED ")
+        await stage.press("question_mark", "end")
+        assert stage.lines[0].startswith(" SIMULATED ")
+
+    Stage(None, is_simulated=True).play(scene)
+
+
+def test_a_real_host_is_never_called_simulated() -> None:
+    async def scene(stage: Stage) -> None:
+        for keys in ((), ("question_mark",)):
+            await stage.press(*keys)
+            assert "SIMULATED" not in "\n".join(stage.lines)
+
+    Stage(None).play(scene)
+    Stage(FOUR, is_simulated=False).play(scene)
 
 
 def cursor_names(stage: Stage) -> Iterator[str]:

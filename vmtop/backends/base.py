@@ -47,4 +47,4 @@ class Backend(Protocol):
         """Have `notify` called, from any thread, whenever the source announces that something changed."""
 
     def close(self) -> None:
-        """Let go of connections without waiting for calls that hang."""
+        """Let go of connections without waiting for calls that hang; from then on every reading is a `BackendError`."""

@@ -1,7 +1,9 @@
 """Thresholds and limits with default, unit and the reason of the value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
+from vmtop.errors import UsageError
 from vmtop.units import GIB, MIB
 
 
@@ -57,6 +59,11 @@ class Policy:
     """A guest that reads and writes more than this at once is thrashing ..."""
     thrash_s: float = 30.0
     """... when it goes on this long."""
+    wanted_used_ratio: float = 1.3
+    wanted_spare_bytes: int = 64 * MIB
+    wanted_cache_ratio: float = 0.25
+    """A guest wants what it uses and 30 % more (at least this many bytes), and a quarter of its cache: what it would
+    miss."""
     idle_ratio: float = 0.25
     """A VM is idle in memory when more than this share of what it holds is not wanted."""
 
@@ -67,6 +74,33 @@ class Policy:
 
 
 DEFAULT_POLICY = Policy()
+
+_FALLING = ("watch_times", "soft_times", "hard_times", "critical_times")
+_FROM_ONE = {"leave_times", "leave_samples", "escalate_samples", "wanted_used_ratio"}
+_ABOVE_ZERO = {"critical_times", "stale_periods", "stale_least_s"}
+
+
+def check_policy(policy: Policy, where: str) -> Policy:
+    """Return a policy that can be worked with, or say why it cannot.
+
+    Raises:
+        UsageError: a value is out of its range, or a worse level begins before a better one; begins with `where`.
+    """
+    for name in (item.name for item in fields(policy)):
+        value = getattr(policy, name)
+        if name in _FROM_ONE:
+            if value < 1:
+                raise UsageError(f"{where}: {name}: {value:g} is below 1")
+            continue
+        if name in _ABOVE_ZERO and value <= 0:
+            raise UsageError(f"{where}: {name}: {value:g} is not above 0")
+        if name.endswith("_ratio") and not 0 <= value <= 1:
+            raise UsageError(f"{where}: {name}: {value:g} is no share; give 0 to 1")
+    for better, worse in pairwise(_FALLING):
+        above, below = getattr(policy, better), getattr(policy, worse)
+        if below >= above:
+            raise UsageError(f"{where}: {worse}: {below:g} is not below {better} ({above:g})")
+    return policy
 
 
 def min_free_bytes(total_bytes: int) -> int:

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from textual.app import App
 
-from vmtop.config import nearest
 from vmtop.derive.frame import Frame
 from vmtop.errors import UsageError
+from vmtop.model.failure import Failure
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.tui import messages
 from vmtop.tui.diff_display import DiffDisplay
@@ -21,6 +21,8 @@ from vmtop.tui.terminal import TerminalWatch
 from vmtop.tui.theme import OWN_COLORS, Palette, make_palette
 from vmtop.tui.view import Source, View, ViewScreen
 from vmtop.viewmodel.ui_state import UiState
+from vmtop.viewmodel.vm_table import Order
+from vmtop.wording import nearest
 
 AGE_REFRESH_S = 1.0
 """Ages are drawn anew this often even when nothing is read."""
@@ -36,13 +38,14 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what comes from outside, each thing under its own name
         self,
         source: Source,
         *,
         state: UiState,
         uri: str,
         is_readonly: bool = True,
+        is_simulated: bool = False,
         policy: Policy = DEFAULT_POLICY,
         theme: str | None = None,
         keymap: Mapping[str, str] = NO_KEYS,
@@ -55,26 +58,31 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             state: what to begin with.
             uri: where the figures come from, in full.
             is_readonly: nothing can be changed there.
+            is_simulated: what is there is no real host.
             policy: thresholds.
             theme: a theme of Textual; None takes the terminal's own colours.
             keymap: other keys for some bindings (id -> keys, comma-separated).
             monotonic: the clock that gives samples their `monotonic_s`.
 
         Raises:
-            UsageError: there is no such theme or binding.
+            UsageError: there is no such theme or binding, or a key cannot be bound so.
         """
         super().__init__()
         self._source = source
         self._state = state
         self._uri = uri
         self._is_readonly = is_readonly
+        self._is_simulated = is_simulated
+        self._order = Order()
         self._policy = policy
         self._monotonic = monotonic
         self._keys = apply_keymap(keymap)
-        self.set_keymap(keymap)
+        self.set_keymap({key.id: key.keys for key in self._keys if key.id in keymap})
         self._palette = self._choose_palette(theme)
         self._frame: Frame | None = None
         """The one that is shown."""
+        self.unanswered: Failure | None = None
+        """Why not a single reading worked so far. None when one did, or when the first still goes on."""
         self._paused_since_s: float | None = None
         self._is_wake_pending = False
 
@@ -125,12 +133,14 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def _make_view(self) -> View:
         reading, now_s = self._source.latest(), self._monotonic()
+        self.unanswered = reading.failure if reading.frame is None else None
         if not self._state.is_paused:
             self._frame = reading.frame
         return View(
             frame=self._frame,
             reading=reading,
             state=self._state,
+            order=self._order,
             now_monotonic_s=now_s + reading.clock_ahead_s,
             paused_s=None if self._paused_since_s is None else now_s - self._paused_since_s,
             history=self._source.history,
@@ -139,6 +149,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             keys=self._keys,
             uri=self._uri,
             is_readonly=self._is_readonly,
+            is_simulated=self._is_simulated if self._frame is None else self._frame.sample.is_simulated,
         )
 
     def _choose(self, state: UiState) -> None:

@@ -1,13 +1,21 @@
-"""The table of all keys. Bindings, help and hints are made from it and from nothing else."""
+"""The table of all keys. Bindings, help and hints are made from it and from nothing else.
 
+Importing this module does not import Textual: keys are checked without a screen, too.
+"""
+
+import string
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import combinations
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding, BindingType
-
-from vmtop.config import nearest
 from vmtop.errors import UsageError
+from vmtop.wording import nearest
+
+if TYPE_CHECKING:
+    from textual.binding import BindingType
 
 
 class Scope(StrEnum):
@@ -22,6 +30,13 @@ class Scope(StrEnum):
     """On screens that lie above the main one."""
     DETAIL = "detail"
     """On the page of a VM or of the host."""
+
+
+SCREENS = (
+    frozenset({Scope.EVERYWHERE, Scope.TABLE, Scope.MOVE}),
+    frozenset({Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL}),
+)
+"""What works together: on the main screen, and on those above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +59,32 @@ class Key:
     """One word for the status line; empty where it is not shown there."""
     is_priority: bool = False
     """Works even while a text is typed, as far as that does not take the key."""
+    is_fixed: bool = False
+    """Nobody can bind other keys to it."""
 
 
 KEYS = (
     Key(
         id="quit",
-        keys="q,ctrl+c,f10,ctrl+q",
-        label="q Ctrl+C F10",
+        keys="q,f10,ctrl+q",
+        label="q F10",
         action="quit",
         description="quit",
         tooltip="End vmtop and give the terminal back as it was.",
         scope=Scope.EVERYWHERE,
         hint="quit",
         is_priority=True,
+    ),
+    Key(
+        id="interrupt",
+        keys="ctrl+c",
+        label="Ctrl+C",
+        action="quit",
+        description="quit, always",
+        tooltip="The same, whatever other keys are bound to.",
+        scope=Scope.EVERYWHERE,
+        is_priority=True,
+        is_fixed=True,
     ),
     Key(
         id="help",
@@ -306,8 +334,10 @@ KEYS = (
 )
 
 
-def bindings(*scopes: Scope) -> list[BindingType]:
+def bindings(*scopes: Scope) -> "list[BindingType]":
     """The bindings of a screen, or of the app, for Textual."""
+    from textual.binding import Binding
+
     return [
         Binding(
             key.keys,
@@ -328,15 +358,76 @@ def apply_keymap(keymap: Mapping[str, str]) -> tuple[Key, ...]:
     """The table with a person's own keys (id -> keys, comma-separated).
 
     Raises:
-        UsageError: an id is none of ours.
+        UsageError: an id is none of ours, no keyboard has such a key, or one key would do two things on one screen.
     """
-    known = [key.id for key in KEYS]
+    known = [key.id for key in KEYS if not key.is_fixed]
     for unknown in sorted(keymap.keys() - set(known)):
         raise UsageError(f"configuration: [keys]: there is no binding {unknown!r}. {nearest(unknown, known)}")
-    return tuple(
-        replace(key, keys=keymap[key.id], label=keymap[key.id].replace(",", " ")) if key.id in keymap else key
-        for key in KEYS
-    )
+    keys = tuple(_rebind(key, keymap[key.id]) if key.id in keymap else key for key in KEYS)
+    for one, other in combinations(keys, 2):
+        both = set(one.keys.split(",")) & set(other.keys.split(","))
+        if both and any({one.scope, other.scope} <= screen for screen in SCREENS):
+            changed, taken = (one, other) if one.id in keymap else (other, one)
+            raise UsageError(
+                f"configuration: [keys] {changed.id}: the key {min(both)!r} is that of {taken.id!r} already"
+            )
+    return keys
+
+
+_MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
+_ALIASES = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+left_square_bracket": "escape"}
+"""A terminal sends the same for both, and Textual calls it by the second name."""
+_SHORT_NAMES = {
+    "solidus": "slash",
+    "reverse_solidus": "backslash",
+    "commercial_at": "at",
+    "hyphen_minus": "minus",
+    "plus_sign": "plus",
+    "low_line": "underscore",
+}
+"""Unicode's names of characters -> those of Textual."""
+
+
+def _character_name(character: str) -> str:
+    """A character as Textual names its key."""
+    if character.isalnum():
+        return character
+    name = unicodedata.name(character, character).lower().replace("-", "_").replace(" ", "_")
+    return _SHORT_NAMES.get(name, name)
+
+
+_NAMES = {
+    *("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete"),
+    *("enter", "escape", "tab", "backspace", "space"),
+    *(f"f{number}" for number in range(1, 25)),
+    *map(_character_name, string.punctuation),
+}
+"""Keys with names; letters and digits are called what they are."""
+
+
+def _rebind(key: Key, text: str) -> Key:
+    written = [part.strip() for part in text.split(",")]
+    names = dict.fromkeys(_parse_key(part, key.id) for part in written)
+    return replace(key, keys=",".join(names), label=" ".join(written))
+
+
+def _parse_key(text: str, binding_id: str) -> str:
+    """The name that Textual has for a key.
+
+    Raises:
+        UsageError: there is no such key.
+    """
+    *modifiers, last = text.split("+") if len(text) > 1 else [text]
+    name = _character_name(last) if len(last) == 1 else last
+    whole = "+".join((*modifiers, name))
+    is_key = name in _NAMES or (len(last) == 1 and last.isprintable())
+    is_shifted_character = modifiers == ["shift"] and len(last) == 1
+    if not is_key or is_shifted_character or not set(modifiers) <= _MODIFIERS:
+        raise UsageError(
+            f"configuration: [keys] {binding_id}: there is no key {text!r}; "
+            "write keys as in 'q', 'Q', '/', 'f10', 'ctrl+x' or 'pageup', with commas between them"
+        )
+    return _ALIASES.get(whole, whole)
 
 
 def hints(keys: Iterable[Key], *scopes: Scope) -> list[tuple[str, str]]:

@@ -178,13 +178,13 @@ class TerminalWatch(_AppBase):
             self.app_resume_signal.publish(self)
 
 
-def leave(app: TerminalWatch) -> NoReturn:
-    """End the process with the app's exit code, after `app.run()`.
+def leave(app: TerminalWatch, code: int = 0) -> NoReturn:
+    """End the process with the app's exit code, after `app.run()`; with `code` where the app ended well.
 
     Threads that are still alive do not hold it: one that hangs in a C call can be neither interrupted nor joined. Then
     nothing runs that is registered with `atexit`, so save before what must be saved.
     """
-    code = app.return_code or 0
+    code = app.return_code or code
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -13,7 +13,11 @@ from vmtop.pipeline import Reading
 from vmtop.tui.keymap import Key
 from vmtop.tui.messages import ViewAsked
 from vmtop.tui.theme import Palette
+from vmtop.viewmodel.formats import cut_line
+from vmtop.viewmodel.summary import build_summary
+from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.ui_state import UiState
+from vmtop.viewmodel.vm_table import Order
 
 
 class Source(Protocol):
@@ -45,6 +49,8 @@ class View:
     reading: Reading
     """The newest reading, whether or not its frame is shown."""
     state: UiState
+    order: Order
+    """Sorts the VMs; the same for every screen, since it holds VMs in their places against noise."""
     now_monotonic_s: float
     """The present on the clock of `Sample.monotonic_s`."""
     paused_s: float | None
@@ -57,6 +63,13 @@ class View:
     uri: str
     """What is being read."""
     is_readonly: bool
+    is_simulated: bool
+    """What is being read is no real host; known before the first frame."""
+
+    @property
+    def badge(self) -> Line:
+        """What stands before everything else where figures are of no real host; else nothing."""
+        return (Span(" SIMULATED ", Tone.SIMULATED),) if self.is_simulated else ()
 
     @property
     def is_stale(self) -> bool:
@@ -74,6 +87,25 @@ class ViewScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """Ask for what to show."""
         self.post_message(ViewAsked())
+
+    def make_summary(self, view: View, rows: int) -> tuple[Line, ...]:
+        """The host in at most `rows` lines, which say where figures come from also while there are none."""
+        width = self.size.width
+        lines = build_summary(
+            view.frame,
+            view.reading.failure,
+            view.state,
+            width=width,
+            rows=rows,
+            now_monotonic_s=view.now_monotonic_s,
+            source=view.uri,
+            is_readonly=view.is_readonly,
+            policy=view.policy,
+        )
+        if view.frame is None and view.badge:
+            first, *others = lines
+            return cut_line((*view.badge, Span(" ", Tone.NORMAL), *first), width, view.state.has_unicode), *others
+        return lines
 
     def show(self, view: View) -> None:
         """Draw `view`; called on the screen in front only, after it was mounted."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from vmtop.backends.base import Clock
 from vmtop.backends.simulator.publish import Publisher
 from vmtop.backends.simulator.scenario import DEFAULT_SCENARIO, find_scenario, make_world
-from vmtop.errors import ConnectError
+from vmtop.errors import BackendError, ConnectError
 from vmtop.model.capability import Capability
 from vmtop.model.sample import Sample
 
@@ -47,6 +47,7 @@ class SimulatorBackend:
         count = find_scenario(scenario).vms if vms is None else vms
         self.uri = f"simulator:///{scenario}?seed={seed}&vms={count}"
         self._clock = clock
+        self._is_closed = False
         self._speed = speed
         self._started_s = clock.time()
         self._world = make_world(scenario, seed=seed, vms=count, epoch_s=math.floor(self._started_s))
@@ -59,7 +60,10 @@ class SimulatorBackend:
 
         Raises:
             ConnectError: a fault has cut the connection.
+            BackendError: it was closed.
         """
+        if self._is_closed:
+            raise BackendError(f"{self.uri} was closed")
         began_s = self._clock.monotonic()
         world = self._world
         elapsed_s = max(0.0, began_s - self._started_monotonic_s) * self._speed
@@ -80,4 +84,5 @@ class SimulatorBackend:
         """Do nothing: a simulated host announces nothing, as `capability` says."""
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Let the world stand still: nothing can be read any more."""
+        self._is_closed = True

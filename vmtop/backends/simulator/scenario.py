@@ -1,6 +1,5 @@
 """The named worlds of the demo: one row each."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ from vmtop.backends.simulator.plan import (
 from vmtop.backends.simulator.schedule import BackupWindow, Snapshots
 from vmtop.backends.simulator.world import Director, World
 from vmtop.errors import UsageError
+from vmtop.wording import nearest
 
 DEFAULT_SCENARIO = "overcommit"
 
@@ -338,9 +338,7 @@ def find_scenario(name: str) -> Scenario:
     """
     if name in SCENARIOS:
         return SCENARIOS[name]
-    near = difflib.get_close_matches(name, SCENARIOS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"no scenario is called {name!r}: {hint}There are {', '.join(SCENARIOS)}")
+    raise UsageError(f"no scenario is called {name!r}: {nearest(name, SCENARIOS)}")
 
 
 def scenario_names() -> tuple[str, ...]:

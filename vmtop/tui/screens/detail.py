@@ -17,9 +17,8 @@ from vmtop.viewmodel.chart import ChartPage, build_host_charts, build_vm_charts
 from vmtop.viewmodel.facts import build_host_facts, build_vm_facts
 from vmtop.viewmodel.formats import format_duration
 from vmtop.viewmodel.status import build_status
-from vmtop.viewmodel.summary import build_summary
 from vmtop.viewmodel.tone import Line
-from vmtop.viewmodel.vm_table import Order, select_rows
+from vmtop.viewmodel.vm_table import select_rows
 
 WIDE_CELLS = 120
 """From this width on words and charts stand side by side."""
@@ -105,17 +104,7 @@ class DetailScreen(ViewScreen):
         self._draw_status(view)
 
     def _draw_summary(self, view: View) -> None:
-        lines = build_summary(
-            view.frame,
-            view.reading.failure,
-            view.state,
-            width=self.size.width,
-            rows=self._summary_rows,
-            now_monotonic_s=view.now_monotonic_s,
-            source=view.uri,
-            is_readonly=view.is_readonly,
-            policy=view.policy,
-        )
+        lines = self.make_summary(view, self._summary_rows)
         self._summary.styles.height = self._summary_rows
         self._summary.show_lines(lines, view.palette)
 
@@ -239,7 +228,7 @@ class DetailScreen(ViewScreen):
         view = self._view
         if view is None or view.frame is None or self._uuid is None:
             return
-        rows, _ = select_rows(view.frame, view.state, Order())
+        rows, _ = select_rows(view.frame, view.state, view.order)
         uuids = [vm.uuid for vm in rows]
         if not uuids:
             return

@@ -17,17 +17,19 @@ class HelpScreen(ViewScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self._head = TextLines(id="head")
         self._text = TextLines(id="help")
         self._status = TextLines(id="status")
         self._view: View | None = None
 
     def compose(self) -> ComposeResult:
-        """The text and the keys to leave it."""
+        """The badge of a host that is none, the text, and the keys to leave it."""
+        yield self._head
         yield self._text
         yield self._status
 
     def show(self, view: View) -> None:
-        """Only the size and the keys matter here."""
+        """Only the size, the keys and the badge matter here."""
         self._view = view
         self._draw(view)
 
@@ -37,6 +39,8 @@ class HelpScreen(ViewScreen):
             self._draw(self._view)
 
     def _draw(self, view: View) -> None:
+        self._head.display = view.is_simulated
+        self._head.show_lines((view.badge,), view.palette)
         keys = [KeyHelp(key.label, key.tooltip) for key in view.keys]
         lines = build_help(keys, width=self.size.width, has_unicode=view.state.has_unicode)
         self._text.show_lines(lines, view.palette)

@@ -21,9 +21,9 @@ from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.summary_header import SummaryHeader
 from vmtop.tui.widgets.vm_table import VmTable
 from vmtop.viewmodel.status import build_status
-from vmtop.viewmodel.summary import build_summary, summary_rows
+from vmtop.viewmodel.summary import summary_rows
 from vmtop.viewmodel.ui_state import UiState
-from vmtop.viewmodel.vm_table import Order, TableView, build_table
+from vmtop.viewmodel.vm_table import TableView, build_table
 
 
 class MainScreen(ViewScreen):
@@ -38,7 +38,6 @@ class MainScreen(ViewScreen):
         self._vms = VmTable()
         self._status = TextLines(id="status")
         self._prompt = Prompt()
-        self._order = Order()
         self._view: View | None = None
         self._table: TableView | None = None
         self._table_made_of: tuple[Frame, UiState, int] | None = None
@@ -80,17 +79,7 @@ class MainScreen(ViewScreen):
         self._draw_status(view)
 
     def _draw_header(self, view: View) -> None:
-        lines = build_summary(
-            view.frame,
-            view.reading.failure,
-            view.state,
-            width=self.size.width,
-            rows=summary_rows(self.size.height),
-            now_monotonic_s=view.now_monotonic_s,
-            source=view.uri,
-            is_readonly=view.is_readonly,
-            policy=view.policy,
-        )
+        lines = self.make_summary(view, summary_rows(self.size.height))
         if len(lines) > self._header_rows:
             self._header_rows = len(lines)
             self._header.styles.height = len(lines)
@@ -99,7 +88,7 @@ class MainScreen(ViewScreen):
     def _draw_table(self, view: View, frame: Frame) -> None:
         made_of = frame, view.state, self.size.width
         if self._table is None or made_of != self._table_made_of:
-            self._table = build_table(frame, view.state, self._order, self.size.width)
+            self._table = build_table(frame, view.state, view.order, self.size.width)
             self._table_made_of = made_of
         self._vms.show_table(self._table, view.palette, is_stale=view.is_stale)
         if self._is_filtering:
