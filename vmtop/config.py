@@ -135,9 +135,7 @@ def check_delay(seconds: float, where: str) -> float:
         UsageError: below `LEAST_DELAY_S`, above a day, or not a number.
     """
     if not LEAST_DELAY_S <= seconds <= 86400:
-        raise UsageError(
-            f"{where}: a delay of {seconds:g} s makes no sense; give seconds from {LEAST_DELAY_S} to 86400"
-        )
+        raise UsageError(f"{where}: a delay of {seconds:g} s makes no sense; give {LEAST_DELAY_S:g} to 86400")
     return seconds
 
 

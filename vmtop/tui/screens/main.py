@@ -158,9 +158,10 @@ class MainScreen(ViewScreen):
         self.post_message(SortChosen(column_id))
 
     def action_move_sort(self, step: int) -> None:
-        """Sort by a column further left or right, as they stand on the screen."""
+        """Sort by a column further left or right, among those that fit on the screen: the mark must be seen."""
         if self._table is not None:
-            self.post_message(SortMoved(step, tuple(column.id for column in self._table.columns)))
+            shown = self._table.columns[: self._table.fitting]
+            self.post_message(SortMoved(step, tuple(column.id for column in shown)))
 
     def action_reverse_sort(self) -> None:
         """Sort the other way round."""
@@ -189,7 +190,7 @@ class MainScreen(ViewScreen):
         if is_filter:
             self._prompt.ask("Show names with: ", state.filter_text, self._view.palette)
         else:
-            self._prompt.ask("Seconds between readings: ", f"{state.delay_s:g}", self._view.palette)
+            self._prompt.ask(f"Delay (now {state.delay_s:g} s): ", "", self._view.palette)
 
     def _stop_asking(self) -> None:
         self._status.display, self._prompt.display = True, False
@@ -204,7 +205,7 @@ class MainScreen(ViewScreen):
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         """Keep the filter, or change the delay; what makes no sense can be put right."""
         message.stop()
-        if not self._is_filtering:
+        if not self._is_filtering and message.text.strip():
             try:
                 seconds = check_delay(parse_number(message.text, "delay"), "delay")
             except UsageError as error:
