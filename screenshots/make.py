@@ -6,12 +6,17 @@ hand. With --real, pictures of the host behind URI are drawn as well; start one 
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
+    os.environ.pop(name, None)
+# The same colours on every machine, which Textual looks for when it is imported.
+os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
 
 from rich.segment import Segment
 
@@ -19,7 +24,6 @@ from screenshots.draw import DARK, LIGHT, draw_screen
 from tests.clocks import HandClock
 from vmtop.backends.base import Backend, Clock
 from vmtop.backends.clock import SystemClock
-from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.backends.simulator.backend import SimulatorBackend
 from vmtop.derive.series import History
 from vmtop.model.policy import DEFAULT_POLICY
@@ -75,10 +79,19 @@ PICTURES = (
     Picture(name="overview-80x24", size=(80, 24)),
     Picture(name="overview-200x50", size=(200, 50)),
     Picture(name="overview-light", is_light=True),
+    Picture(name="overview-light-80x24", size=(80, 24), is_light=True),
+    Picture(name="overview-light-200x50", size=(200, 50), is_light=True),
     Picture(name="overview-ascii-80x24", size=(80, 24), has_unicode=False),
-    Picture(name="vm", keys=("down", "down", "enter")),
+    Picture(name="vm", keys=(*["down"] * 8, "enter")),
     Picture(name="host-80x24", size=(80, 24), keys=("home", "up", "enter")),
     Picture(name="help", keys=("question_mark",)),
+)
+REAL_PICTURES = (
+    Picture(name="overview"),
+    Picture(name="overview-80x24", size=(80, 24)),
+    Picture(name="overview-200x50", size=(200, 50)),
+    Picture(name="overview-light", is_light=True),
+    Picture(name="vm", keys=("down", "enter")),
 )
 
 
@@ -93,9 +106,11 @@ def main() -> None:
     for picture in PICTURES:
         asyncio.run(_draw(demo, clock, picture, f"demo-{picture.name}"))
     if options.real:
+        from vmtop.backends.libvirt_read import LibvirtBackend
+
         system_clock = SystemClock()
         real = _read(LibvirtBackend(options.real), system_clock, options.readings)
-        for picture in PICTURES[:2] + PICTURES[5:6]:
+        for picture in REAL_PICTURES:
             asyncio.run(_draw(real, system_clock, picture, f"real-{picture.name}"))
 
 
