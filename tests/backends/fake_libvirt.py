@@ -79,7 +79,7 @@ class FakeVm:
     xml: str = XML.format(period_s=5)
     job: tuple[list[int], dict[str, int]] = IDLE
     owed_ms: int | None = None
-    """For how long QEMU has owed an answer; None: it owes none."""
+    """For how long QEMU has owed an answer, as soon as somebody waits for one; None: it owes none."""
     has_job_lock: bool = False
     """A job of somebody else's keeps libvirt from asking QEMU."""
     qemu: Gate = field(default_factory=Gate)
@@ -133,6 +133,9 @@ class FakeLibvirt:
         """In front of every call."""
         self.open_error: FakeError | None = None
         self.bulk_error: FakeError | None = None
+        self.node_error: FakeError | None = None
+        """Of calls for the host's memory."""
+        self.hostname = "kvm1"
         self.bulk_has_balloon = True
         self.on_bulk: Callable[[], None] = lambda: None
         """Called at the beginning of every bulk call."""
@@ -151,6 +154,10 @@ class FakeLibvirt:
         if self.open_error is not None:
             raise self.open_error
         return FakeConnection(self)
+
+    def check_node(self) -> None:
+        if self.node_error is not None:
+            raise self.node_error
 
     def virEventRegisterDefaultImpl(self) -> None:
         pass
@@ -181,16 +188,18 @@ class FakeConnection:
         return self._daemon.driver
 
     def getHostname(self) -> str:
-        return "kvm1"
+        return self._daemon.hostname
 
     def getInfo(self) -> list[Any]:
         return ["x86_64", 64, 8, 2000, 1, 1, 8, 1]
 
     def getMemoryStats(self, cell: int) -> dict[str, int]:
+        self._daemon.check_node()
         total = self._daemon.total_kib
         return {"total": total, "free": total // 2, "buffers": 1, "cached": 2} if cell == -1 else {}
 
     def getMemoryParameters(self) -> dict[str, int]:
+        self._daemon.check_node()
         return {"shm_pages_shared": 3, "shm_pages_sharing": 7}
 
     def setKeepAlive(self, interval: int, count: int) -> None:
@@ -210,10 +219,17 @@ class FakeConnection:
         self._daemon.callbacks.pop(-1, None)
 
     def listAllDomains(self, flags: int) -> "list[FakeDomain]":
+        assert flags == FakeLibvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
         self._daemon.answers.pass_through()
-        if flags:
-            self._daemon.on_look()
-        return [FakeDomain(self._daemon, vm) for vm in self._daemon.vms if vm.number >= 0 or not flags]
+        self._daemon.on_look()
+        return [FakeDomain(self._daemon, vm) for vm in self._daemon.vms if vm.number >= 0]
+
+    def lookupByUUIDString(self, uuid: str) -> "FakeDomain":
+        self._daemon.answers.pass_through()
+        for vm in self._daemon.vms:
+            if vm.uuid == uuid:
+                return FakeDomain(self._daemon, vm)
+        raise FakeError(42, "Domain not found")
 
     def getAllDomainStats(self, groups: int, flags: int) -> "list[tuple[FakeDomain, dict[str, int]]]":
         daemon = self._daemon
@@ -254,7 +270,9 @@ class FakeDomain:
 
     def controlInfo(self) -> list[int]:
         self._check_presence()
-        return [0, 0, 0] if self._vm.owed_ms is None else [2, 0, self._vm.owed_ms]
+        vm = self._vm
+        is_waited_for = vm.has_job_lock or vm.lock.locked()
+        return [2, 0, vm.owed_ms] if vm.owed_ms is not None and is_waited_for else [0, 0, 0]
 
     def jobInfo(self) -> list[int]:
         self._check_presence()

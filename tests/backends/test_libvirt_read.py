@@ -1,6 +1,7 @@
 """The libvirt backend on a stand-in daemon that breaks at will, and on libvirt's own test driver."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,16 +12,17 @@ from typing import Any
 
 import pytest
 
+from tests.backends.captured_host import CAPTURED
 from tests.backends.fake_libvirt import BACKUP, GUEST_STATS, IDLE, XML, FakeError, FakeLibvirt, FakeVm
 from tests.builders import vm_uuid
 from tests.domains import write_test_domains
+from vmtop.backends.libvirt_bulk import IS_SLOW, TOO_MANY_HANG
 from vmtop.backends.libvirt_link import MOST_LEFT
 from vmtop.backends.libvirt_read import OFF_S, LibvirtBackend
 from vmtop.errors import AccessError, BackendError, ConnectError
 from vmtop.model.sample import Answer, JobKind, Sample, VmSample, VmState
 from vmtop.units import GIB, KIB, MIB
 
-CAPTURED = Path(__file__).parent / "captured/hybrid-host"
 CAPTURED_UUID = "4b891907-2646-4029-bbb0-c18d0e555dbd"
 NO_BINDING = "no libvirt binding: .venv/bin/pip install -e '.[libvirt]' (needs gcc, pkg-config and libvirt's headers)"
 DEADLINE_S = 0.05
@@ -173,21 +175,70 @@ def test_more_hung_vms_than_calls_that_may_be_left_behind(rig: Rig) -> None:
     assert rig.read(backend).notices == ()
     for vm in vms[:-1]:
         vm.hang()
-    for _ in range(MOST_LEFT + 3):
+    for _ in range(3):
         sample = rig.read(backend)
-    locked = [vm.name for vm in vms if vm.lock.locked()]
-    assert len(locked) == MOST_LEFT + 1, "no further call is sacrificed"
-    assert len(sample.vms) == len(vms)
-    last = by_name(sample)[vms[-1].name]
-    assert last.answer is Answer.BUSY
-    assert last.guest is not None, "its old figures"
-    assert any("hang" in notice for notice in sample.notices)
+        locked = [vm.name for vm in vms if vm.lock.locked()]
+        assert len(locked) == MOST_LEFT + 1, "no further call is sacrificed"
+        assert len(sample.vms) == len(vms)
+        answers = {vm.name: vm.answer for vm in sample.vms}
+        assert {name for name, answer in answers.items() if answer is Answer.HUNG} == set(locked)
+        assert {name for name, answer in answers.items() if answer is Answer.NOT_ASKED} == answers.keys() - set(locked)
+        assert by_name(sample)[vms[-1].name].guest is not None, "its old figures"
+        assert sample.notices == (TOO_MANY_HANG,)
 
+    vms[0].wake()
+    assert becomes_true(lambda: by_name(rig.read(backend))[vms[0].name].answer is not Answer.HUNG)
     for vm in vms:
         vm.wake()
     assert becomes_true(lambda: not any(vm.lock.locked() for vm in vms))
     assert becomes_true(lambda: all(vm.answer is Answer.FULL for vm in rig.read(backend).vms))
     assert rig.read(backend).notices == ()
+
+
+def test_several_vms_that_hang_at_once_are_all_found_in_one_sample(rig: Rig) -> None:
+    vms = make_fake_vms(MOST_LEFT + 2)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    for vm in vms[1:-1]:
+        vm.hang()
+    sample = rig.read(backend)
+    healthy = {vms[0].name, vms[-1].name}
+    assert {vm.name for vm in sample.vms if vm.answer is Answer.FULL} == healthy
+    assert {vm.name for vm in sample.vms if vm.answer is Answer.HUNG} == by_name(sample).keys() - healthy
+    assert sample.notices == ()
+
+
+def test_libvirt_that_is_only_slow_is_called_that_and_its_late_answer_is_taken(rig: Rig) -> None:
+    vms = make_fake_vms(3)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    vms[0].hang()
+    assert by_name(rig.read(backend))["vm1"].answer is Answer.HUNG
+    opened = len(rig.daemon.openings)
+    may_answer = threading.Event()
+    rig.daemon.on_bulk = lambda: None if may_answer.wait(PATIENCE_S) else pytest.fail("the test took too long")
+    for _ in range(2):
+        sample = rig.read(backend)
+        assert sample.notices == (IS_SLOW,)
+        assert [vm.answer for vm in sample.vms] == [Answer.HUNG, Answer.NOT_ASKED, Answer.NOT_ASKED]
+        assert all(vm.guest is not None for vm in sample.vms), "their old figures"
+    assert len(rig.daemon.openings) == opened, "the VM that hangs is passed by, so it is not what holds up the call"
+    may_answer.set()
+    assert becomes_true(lambda: rig.read(backend).notices == ())
+    assert [vm.answer for vm in rig.read(backend).vms] == [Answer.HUNG, Answer.FULL, Answer.FULL]
+
+
+def test_a_vm_that_hangs_a_second_time_is_found_again(rig: Rig) -> None:
+    vms = make_fake_vms(2)
+    backend = rig.backend(*vms)
+    rig.read(backend)
+    vms[0].hang(owed_ms=60_000)
+    assert by_name(rig.read(backend))["vm1"].hung_s == 60.0
+    vms[0].wake()
+    assert becomes_true(lambda: not vms[0].lock.locked())
+    vms[0].hang(owed_ms=800)
+    sample = rig.read(backend)
+    assert [(vm.answer, vm.hung_s) for vm in sample.vms] == [(Answer.HUNG, 0.8), (Answer.FULL, None)]
 
 
 def test_a_slow_answer_is_waited_for_when_no_vm_hangs(rig: Rig) -> None:
@@ -459,6 +510,60 @@ def test_a_socket_that_leads_to_another_host_is_not_taken_for_this_one(rig: Rig)
     assert sample.host.total_bytes == 4711 * KIB
     assert "another one" in sample.host.unknown["pressure"]
     assert "another one" in sample.vms[0].unknown["qemu"]
+
+
+def test_a_socket_that_leads_to_a_host_of_the_same_size_is_not_taken_for_this_one(rig: Rig) -> None:
+    rig.daemon.total_kib = int((CAPTURED / "proc/meminfo").read_text().split()[1])
+    rig.daemon.hostname = "kvm2.example.org"
+    vm = FakeVm(uuid=CAPTURED_UUID, name="sysd")
+    sample = rig.read(rig.backend(vm, uri="qemu:///system", root=CAPTURED))
+    assert not sample.is_local
+    assert sample.host.name == "kvm2.example.org"
+    assert sample.vms[0].qemu is None
+    assert "kvm2.example.org, and this one is kvm1" in sample.vms[0].unknown["qemu"]
+
+
+@pytest.mark.parametrize("hostname", ["kvm1", "KVM1", "kvm1.example.org"])
+def test_libvirt_may_know_the_full_name_of_this_host(rig: Rig, hostname: str) -> None:
+    rig.daemon.total_kib = int((CAPTURED / "proc/meminfo").read_text().split()[1])
+    rig.daemon.hostname = hostname
+    assert rig.read(rig.backend(uri="qemu:///system", root=CAPTURED)).is_local
+
+
+def test_libvirt_may_know_this_host_by_the_name_that_the_resolver_prefers(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.daemon.total_kib = int((CAPTURED / "proc/meminfo").read_text().split()[1])
+    rig.daemon.hostname = "node5"
+    known = {"kvm1": "node5.example.org"}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda name, *_, **__: [(2, 1, 6, known[name], ()), (2, 1, 6, "", ())], raising=True
+    )
+    assert rig.read(rig.backend(uri="qemu:///system", root=CAPTURED)).is_local
+
+
+def test_memory_of_a_remote_host_that_libvirt_failed_to_tell_has_the_true_reason(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.read(backend)
+    rig.daemon.node_error = FakeError(38, "cannot open\n/proc/meminfo: Too many open files")
+    host = rig.read(backend).host
+    for name in ("free_bytes", "cache_bytes", "available_bytes", "ksm"):
+        assert host.unknown[name] == "libvirt failed to tell it: cannot open /proc/meminfo: Too many open files"
+    assert "remote host" in host.unknown["pressure"]
+    rig.daemon.node_error = FakeError(3, "this function is not supported by the connection driver")
+    assert "remote host" in rig.read(backend).host.unknown["free_bytes"]
+    rig.daemon.node_error = None
+    assert rig.read(backend).host.free_bytes is not None
+
+
+def test_a_host_that_fails_to_tell_its_memory_at_first_is_an_error_and_not_another_host(rig: Rig) -> None:
+    rig.daemon.total_kib = int((CAPTURED / "proc/meminfo").read_text().split()[1])
+    backend = rig.backend(uri="qemu:///system", root=CAPTURED)
+    rig.daemon.node_error = FakeError(38, "Too many open files")
+    with pytest.raises(BackendError, match="Too many open files"):
+        rig.read(backend)
+    rig.daemon.node_error = None
+    assert rig.read(backend).is_local
 
 
 def test_closing_waits_for_nothing_and_ends_all_reading(rig: Rig) -> None:

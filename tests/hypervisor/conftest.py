@@ -38,6 +38,13 @@ def lab(real_guests: None) -> Iterator[HostLab]:
         yield lab
 
 
+@pytest.fixture(scope="module")
+def own_lab(real_guests: None) -> Iterator[HostLab]:
+    """A daemon for one file of tests, which may hang or kill it without harm to others."""
+    with host_lab() as lab:
+        yield lab
+
+
 @pytest.fixture
 def start_guests(lab: HostLab) -> Iterator[StartGuests]:
     """Starts the specified guests, waits for them and returns them; they are removed after the test."""

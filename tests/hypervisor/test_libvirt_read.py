@@ -12,10 +12,10 @@ from tests.hypervisor.conftest import StartGuests
 from tests.hypervisor.guest import Guest
 from tests.hypervisor.guest_spec import GuestSpec, Hog
 from tests.hypervisor.ksm import host_ksm, missing_for_ksm
-from tests.hypervisor.lab import HostLab, host_lab
+from tests.hypervisor.lab import HostLab
 from tests.hypervisor.truth import GuestTruth
 from tests.hypervisor.waiting import wait_until
-from vmtop.backends.libvirt_bulk import HUNG_MS
+from vmtop.backends.libvirt_bulk import HUNG_MS, LOOK_S
 from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.errors import BackendError, ConnectError
 from vmtop.model.sample import Answer, GuestSample, JobKind, Sample, VmSample, VmState
@@ -24,13 +24,6 @@ from vmtop.units import KIB, MIB, PAGE_BYTES
 DEADLINE_S = 1.5
 BOUND_S = 30.0
 """Far above the sum of all deadlines in one reading, far below a hang."""
-
-
-@pytest.fixture(scope="module")
-def own_lab(real_guests: None) -> Iterator[HostLab]:
-    """A daemon that may be killed without harm to other tests."""
-    with host_lab() as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +198,7 @@ def test_every_kind_of_guest_says_what_it_can_and_why_not_the_rest(lab: HostLab,
     assert vm.facts.stats_period_s == 0
     # The driver sends its figures once when it is loaded, and never again.
     first = vm.guest
+    assert first is not None
     silent.order("hog 20 random 0")
     assert find(backend.read_sample(), silent).guest == first
 
@@ -261,6 +255,27 @@ def test_one_hung_qemu_of_three_costs_one_deadline_and_the_others_go_on(
     )
     assert awake.hung_s is None
     assert awake.domain_id == before.domain_id
+
+
+def test_three_hung_qemus_of_four_leave_the_fourth_alone(
+    own_lab: HostLab, backend: LibvirtBackend, trio: list[Guest]
+) -> None:
+    with own_lab.running(GuestSpec(name="four", memory_mib=96)) as (four,):
+        backend.read_sample()
+        for guest in trio:
+            guest.hang()
+        try:
+            first, first_s = timed_read(backend)
+            assert first_s < DEADLINE_S + 3 * LOOK_S + 1
+            assert [find(first, guest).answer for guest in (*trio, four)] == [*[Answer.HUNG] * 3, Answer.FULL]
+            assert first.notices == ()
+            told_s = figures(first, four).last_update_s
+            later = read_until(backend, partial(is_newer, four, told_s), "the fourth to send new figures")
+            assert later.read_s < DEADLINE_S
+        finally:
+            for guest in trio:
+                guest.wake()
+        read_until(backend, partial(are_all_read, [*trio, four]), "all VMs to be read again")
 
 
 def test_a_vm_that_hung_before_we_came_is_named_too(own_lab: HostLab, trio: list[Guest]) -> None:

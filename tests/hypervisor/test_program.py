@@ -8,17 +8,10 @@ import pytest
 
 from tests.hypervisor.guest import Guest
 from tests.hypervisor.guest_spec import GuestSpec
-from tests.hypervisor.lab import HostLab, host_lab
+from tests.hypervisor.lab import HostLab
 from tests.terminal_rig import TerminalRig
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def own_lab(real_guests: None) -> Iterator[HostLab]:
-    """A daemon that may be killed without harm to other tests."""
-    with host_lab() as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

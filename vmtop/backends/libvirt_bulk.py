@@ -4,8 +4,11 @@ A hung QEMU blocks the first bulk call that reaches it for as long as it hangs, 
 call is left behind on its thread, where it goes on holding the hung VM's lock; the flag NOWAIT then makes every later
 bulk call pass this VM by at once. The VM's row comes with its sizes only, and the daemon can tell how long QEMU has
 owed it an answer. When QEMU goes on, the old call ends, and the next one has everything again.
+
+The daemon does not know that a VM hangs before somebody waits for it, so each hung VM costs a call that is left behind.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,15 +21,26 @@ from vmtop.backends.libvirt_link import (
     OPERATION_INVALID,
     Link,
     Links,
+    Told,
     ask_if_told,
 )
 from vmtop.backends.libvirt_parse import Stats, balloon_stats
+from vmtop.model.sample import Answer
 
 HUNG_MS = 750
 """QEMU hangs when it has owed an answer for so long; a healthy one answers within a few milliseconds."""
 
-PATIENT_ROUNDS = 6
-"""So many deadlines a bulk call gets while no VM hangs: on a host that swaps, libvirt answers slowly, but answers."""
+LOOK_S = (HUNG_MS + 50) / 1000
+"""After its deadline a bulk call is looked after so often: a VM that holds it up is known by then."""
+
+MOST_LOOKS = 10
+"""So often a bulk call is looked after: on a host that swaps, libvirt answers slowly, but answers."""
+
+TOO_MANY_HANG = (
+    f"more VMs hang than calls to libvirt may be left waiting for them ({MOST_LEFT + 1}): libvirt is asked for no "
+    "figures until one of them goes on, and all other VMs show their last ones"
+)
+IS_SLOW = "libvirt has not answered yet, though no further VM hangs: all VMs show their last figures until it does"
 
 _OCCUPIED = 2
 """VIR_DOMAIN_CONTROL_OCCUPIED: a command was sent to QEMU, and it has not answered."""
@@ -41,15 +55,14 @@ class Row:
     domain_id: int | None
     """None while the VM is off."""
     stats: Stats
-    is_full: bool
-    """libvirt told everything; otherwise the VM hangs, or something else holds it."""
+    answer: Answer
     owed_ms: int | None
-    """For how long QEMU has owed an answer. None when it owes none."""
+    """For how long QEMU has owed an answer. None when it owes none, or is not known to."""
 
     @property
-    def is_hung(self) -> bool:
-        """QEMU owes an answer for too long."""
-        return self.owed_ms is not None and self.owed_ms >= HUNG_MS
+    def is_full(self) -> bool:
+        """Nothing is missing."""
+        return self.answer is Answer.FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +72,12 @@ class Reply:
     running: Sequence[Row]
     off: Sequence[Row] | None
     """None when they were not asked for."""
-    node_memory: Mapping[str, int]
+    node_memory: Told
     """virNodeGetMemoryStats; empty when it was not asked for, or this driver has none."""
-    node_ksm: Mapping[str, int]
+    node_ksm: Told
     """virNodeGetMemoryParameters, likewise."""
-    is_partial: bool
-    """No VM was asked, since as many calls hang on VMs as may be left to that."""
+    hindrance: str | None
+    """Why no VM was asked, in words. None when all were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +110,15 @@ class BulkReader:
         self._deadline_s = deadline_s
         self._request: Request
         self._asked: Future[Reply]
-        self._is_stuck = False
+        self._hindrance: str | None = None
+        """What the last reply said; then `_asked` was not answered in time."""
+        self._debts: Mapping[str, int] = {}
+        """UUIDs of VMs that bulk calls pass by -> for how many milliseconds QEMU owed an answer at the last look."""
 
     def begin(self, request: Request) -> None:
         """Send the call off; it runs while the caller does something else."""
         self._request = request
-        if not self._is_stuck or self._asked.done():
-            self._is_stuck = False
+        if self._hindrance is None:
             self._ask()
 
     def finish(self) -> Reply:
@@ -113,15 +128,34 @@ class BulkReader:
             TimeoutError: the daemon itself does not answer.
             libvirtError: the call failed.
         """
-        reply = None if self._is_stuck else self._wait()
-        if reply is None and self._sampler.opened.done() and self._links.stuck < MOST_LEFT:
-            self._links.abandon(self._sampler)
-            self._sampler = self._links.open("vmtop-bulk")
+        # An answer that was slow is good; one that comes when a VM goes on is as old as that VM's hang.
+        is_outdated = self._hindrance is TOO_MANY_HANG
+        wait_s = self._deadline_s
+        looks = 2 if self._hindrance is IS_SLOW else MOST_LOOKS
+        self._hindrance = None
+        for _ in range(looks):
+            reply = None if is_outdated else self._wait(wait_s)
+            if reply is not None:
+                self._debts = {row.uuid: row.owed_ms for row in reply.running if row.owed_ms is not None}
+                return reply
+            wait_s = min(self._deadline_s, LOOK_S)
+            debts = self._side.ask(self._reader.read_debts, self._deadline_s)
+            if self._sampler.opened.done() and self._is_held_up(debts):
+                if self._links.stuck >= MOST_LEFT:
+                    self._hindrance = TOO_MANY_HANG
+                    break
+                self._debts = debts
+                self._links.abandon(self._sampler)
+                self._sampler = self._links.open("vmtop-bulk")
+            elif not is_outdated:
+                continue
             self._ask()
-            reply = self._wait_once()
-        self._is_stuck = reply is None
-        # Another VM hangs, or no more calls may be left behind: what the daemon knows without asking VMs must do.
-        return self._side.ask(self._reader.read_states, self._deadline_s) if reply is None else reply
+            is_outdated = False
+        self._hindrance = hindrance = self._hindrance or IS_SLOW
+        request = self._request
+        return self._side.ask(
+            lambda connection: self._reader.read_states(connection, request, hindrance), self._deadline_s
+        )
 
     def read_off(self) -> Sequence[Row]:
         """VMs that are off, anew. Raises what `finish` raises."""
@@ -131,18 +165,15 @@ class BulkReader:
         request = self._request
         self._asked = self._sampler.submit(lambda connection: self._reader.read(connection, request))
 
-    def _wait(self) -> Reply | None:
-        for _ in range(PATIENT_ROUNDS):
-            reply = self._wait_once()
-            if reply is not None or self._side.ask(self._reader.is_held_up, self._deadline_s):
-                return reply
-        return None
-
-    def _wait_once(self) -> Reply | None:
+    def _wait(self, wait_s: float) -> Reply | None:
         try:
-            return self._asked.result(self._deadline_s)
+            return self._asked.result(wait_s)
         except TimeoutError:
             return None
+
+    def _is_held_up(self, debts: Mapping[str, int]) -> bool:
+        """Whether a VM hangs that the call does not pass by: its debt is new, for old ones only grow."""
+        return any(owed_ms >= HUNG_MS and owed_ms < self._debts.get(uuid, math.inf) for uuid, owed_ms in debts.items())
 
 
 class RowReader:
@@ -163,25 +194,38 @@ class RowReader:
         return Reply(
             running=self._read_rows(connection, self._running),
             off=self.read_off(connection) if request.wants_off else None,
-            node_memory=ask_if_told(self._binding, connection.getMemoryStats, -1) if request.wants_node else {},
-            node_ksm=ask_if_told(self._binding, connection.getMemoryParameters) if request.wants_node else {},
-            is_partial=False,
+            node_memory=self._read_node_memory(connection, request),
+            node_ksm=self._read_node_ksm(connection, request),
+            hindrance=None,
         )
 
     def read_off(self, connection: Any) -> Sequence[Row]:
         """VMs that are off."""
         return self._read_rows(connection, self._off)
 
-    def read_states(self, connection: Any) -> Reply:
-        """What the daemon knows about VMs that run without asking them."""
+    def read_states(self, connection: Any, request: Request, hindrance: str) -> Reply:
+        """What the daemon knows without asking VMs."""
         domains = connection.getAllDomainStats(self._state, self._running | self._nowait)
-        rows = [self._make_row(domain, stats, is_full=False) for domain, stats in domains]
-        return Reply(running=rows, off=None, node_memory={}, node_ksm={}, is_partial=True)
+        rows = [self._make_row(domain, stats, Answer.NOT_ASKED) for domain, stats in domains]
+        return Reply(
+            running=rows,
+            off=self.read_off(connection) if request.wants_off else None,
+            node_memory=self._read_node_memory(connection, request),
+            node_ksm=self._read_node_ksm(connection, request),
+            hindrance=hindrance,
+        )
 
-    def is_held_up(self, connection: Any) -> bool:
-        """Whether some VM hangs."""
+    def read_debts(self, connection: Any) -> dict[str, int]:
+        """UUIDs of VMs whose QEMU owes an answer -> for how many milliseconds."""
         domains = connection.listAllDomains(self._binding.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-        return any((self._owed_ms(domain) or 0) >= HUNG_MS for domain in domains)
+        debts = ((domain.UUIDString(), self._owed_ms(domain)) for domain in domains)
+        return {uuid: owed_ms for uuid, owed_ms in debts if owed_ms is not None}
+
+    def _read_node_memory(self, connection: Any, request: Request) -> Told:
+        return ask_if_told(self._binding, connection.getMemoryStats, -1) if request.wants_node else Told()
+
+    def _read_node_ksm(self, connection: Any, request: Request) -> Told:
+        return ask_if_told(self._binding, connection.getMemoryParameters) if request.wants_node else Told()
 
     def _read_rows(self, connection: Any, which: int) -> Sequence[Row]:
         rows = []
@@ -189,28 +233,29 @@ class RowReader:
             try:
                 full_stats = stats if "balloon.current" in stats else self._ask_one_by_one(domain) | stats
                 is_full = not self._is_qemu or which == self._off or "balloon.rss" in stats
-                rows.append(self._make_row(domain, full_stats, is_full=is_full))
+                rows.append(self._make_row(domain, full_stats, Answer.FULL if is_full else Answer.BUSY))
             except self._binding.libvirtError as error:
                 # It ended after the bulk call: a VM that is gone has no row.
                 if error.get_error_code() not in {NO_DOMAIN, OPERATION_INVALID}:
                     raise
         return rows
 
-    def _make_row(self, domain: Any, stats: Stats, *, is_full: bool) -> Row:
+    def _make_row(self, domain: Any, stats: Stats, answer: Answer) -> Row:
         domain_id = domain.ID()
+        owed_ms = None if answer is Answer.FULL else self._owed_ms(domain)
         return Row(
             uuid=domain.UUIDString(),
             name=domain.name(),
             domain_id=domain_id if domain_id >= 0 else None,
             stats=stats,
-            is_full=is_full,
-            owed_ms=None if is_full else self._owed_ms(domain),
+            answer=Answer.HUNG if owed_ms is not None and owed_ms >= HUNG_MS else answer,
+            owed_ms=owed_ms,
         )
 
     def _ask_one_by_one(self, domain: Any) -> dict[str, int]:
         memory_stats: Mapping[str, int] = {}
         if domain.ID() >= 0:
-            memory_stats = ask_if_told(self._binding, domain.memoryStats)
+            memory_stats = ask_if_told(self._binding, domain.memoryStats).figures
         return balloon_stats(domain.info(), memory_stats)
 
     def _owed_ms(self, domain: Any) -> int | None:

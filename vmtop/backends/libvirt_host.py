@@ -1,17 +1,20 @@
 """The host at the other end of a connection: whether it is this one, and what libvirt tells of one that is not."""
 
-from collections.abc import Mapping
+import socket
 from dataclasses import dataclass
 from typing import Any
 
-from vmtop.backends.libvirt_link import Target, ask_if_told
+from vmtop.backends.libvirt_link import Target, Told, never_can
 from vmtop.backends.libvirt_parse import parse_node_ksm, parse_node_memory
+from vmtop.backends.procfs_host import Here
 from vmtop.model.sample import HostSample
 from vmtop.units import KIB, MIB
 
 _TEST_DRIVER = "TEST"
 _QEMU_DRIVER = "QEMU"
 
+_MEMORY_FIELDS = ("available_bytes", "free_bytes", "cache_bytes")
+_NOT_TOLD_KSM_FIELDS = ("is_running", "zero_pages", "profit_bytes", "cpu_s")
 _NOT_TOLD_FIELDS = (
     *("swap_total_bytes", "swap_used_bytes", "swap_in_bytes", "swap_out_bytes"),
     *("hugepages_total_bytes", "hugepages_free_bytes"),
@@ -39,7 +42,12 @@ class Node:
 def read_node(binding: Any, connection: Any) -> Node:
     """Ask a connection what is at its other end."""
     _, info_mib, cpus, *_ = connection.getInfo()
-    memory = ask_if_told(binding, connection.getMemoryStats, -1)
+    try:
+        memory = connection.getMemoryStats(-1)
+    except binding.libvirtError as error:
+        if not never_can(error):
+            raise
+        memory = {}
     return Node(
         name=connection.getHostname(),
         cpus=cpus,
@@ -48,40 +56,59 @@ def read_node(binding: Any, connection: Any) -> Node:
     )
 
 
-def why_elsewhere(node: Node, target: Target, here_bytes: int | None) -> str | None:
+def why_elsewhere(node: Node, target: Target, here: Here) -> str | None:
     """Why /proc here does not tell about the node; None when it does.
 
     Args:
         node: what is at the other end.
         target: how it was reached.
-        here_bytes: memory of the host that we run on.
+        here: the host that we run on.
     """
     if node.driver == _TEST_DRIVER:
         return "libvirt's test driver has no real host"
     if target.is_remote:
         return "remote host: libvirt does not tell it, vmtop on that host would"
-    if node.total_bytes != here_bytes:
-        # A socket may be forwarded from anywhere, and a container may see another /proc than the daemon.
+    # A socket may be forwarded from anywhere, and a container may see another /proc than the daemon. Machines that were
+    # bought together have the same memory, and those that were cloned the same name.
+    if node.total_bytes != here.total_bytes:
         return "the daemon behind this socket sees a host with other memory than /proc does here, so it is another one"
+    if not _is_called(node.name, here.name):
+        return f"the daemon behind this socket calls its host {node.name}, and this one is {here.name}"
     return None
 
 
-def build_remote_host(
-    node: Node, memory: Mapping[str, int], ksm_parameters: Mapping[str, int], elsewhere: str
-) -> HostSample:
+def _is_called(told: str, here: str | None) -> bool:
+    """Whether a host that libvirt calls `told` is the one that its kernel calls `here`."""
+    if here is None:
+        return False
+    if _first_label(told) == _first_label(here):
+        return True
+    # libvirt completes a short name as the resolver does, which may know the host by a wholly different one.
+    try:
+        found = socket.getaddrinfo(here, None, flags=socket.AI_CANONNAME)
+    except (OSError, UnicodeError):
+        return False
+    return any(_first_label(told) == _first_label(canonical) for _, _, _, canonical, _ in found if canonical)
+
+
+def _first_label(name: str) -> str:
+    return name.partition(".")[0].lower()
+
+
+def build_remote_host(node: Node, memory: Told, ksm_parameters: Told, elsewhere: str) -> HostSample:
     """What libvirt tells of a host on which we are not.
 
     Args:
         node: the host.
-        memory: virNodeGetMemoryStats; empty where the driver has none.
-        ksm_parameters: virNodeGetMemoryParameters; empty where the driver has none.
+        memory: virNodeGetMemoryStats.
+        ksm_parameters: virNodeGetMemoryParameters.
         elsewhere: why nothing more is known.
     """
-    amounts = parse_node_memory(memory)
-    ksm = parse_node_ksm(ksm_parameters)
-    fields = ("available_bytes", "free_bytes", "cache_bytes", *_NOT_TOLD_FIELDS)
-    missing = [name for name in fields if name not in amounts]
-    missing += ["pressure", "is_running", "zero_pages", "profit_bytes", "cpu_s"] if ksm else ["pressure", "ksm"]
+    amounts = parse_node_memory(memory.figures)
+    ksm = parse_node_ksm(ksm_parameters.figures)
+    unknown = dict.fromkeys((*_NOT_TOLD_FIELDS, "pressure"), elsewhere)
+    unknown |= {field: memory.failure or elsewhere for field in _MEMORY_FIELDS if field not in amounts}
+    unknown |= dict.fromkeys(_NOT_TOLD_KSM_FIELDS, elsewhere) if ksm else {"ksm": ksm_parameters.failure or elsewhere}
     return HostSample(
         name=node.name,
         cpus=node.cpus,
@@ -92,5 +119,5 @@ def build_remote_host(
         **dict.fromkeys(_NOT_TOLD_FIELDS),
         pressure=None,
         ksm=ksm,
-        unknown=dict.fromkeys(missing, elsewhere),
+        unknown=unknown,
     )

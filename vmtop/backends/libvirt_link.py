@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -41,6 +41,9 @@ _INSTALL = (
 
 NO_SUPPORT, NO_DOMAIN, OPERATION_INVALID = 3, 42, 55
 """VIR_ERR_...: this driver never can; the VM is gone; not in the state that the VM is in."""
+
+_NEVER_CODES = frozenset({NO_SUPPORT, 84})
+"""With VIR_ERR_OPERATION_UNSUPPORTED."""
 
 _JOIN_GROUP = "Join the group libvirt (sudo usermod -aG libvirt $USER, then log in again), or run vmtop as root"
 _ASK_THERE = (
@@ -159,8 +162,7 @@ def pid_folders(target: Target, root: Path) -> Sequence[Path]:
 
 def explain(error: Any, target: Target, *, is_opening: bool) -> BackendError:
     """An error of libvirt in words that say what, where and what now."""
-    code, text = error.get_error_code(), error.get_error_message() or ""
-    text = " ".join(text.split()) or "libvirt gives no reason"
+    code, text = error.get_error_code(), _text_of(error)
     if code in _ACCESS_CODES or any(word in text.lower() for word in _ACCESS_WORDS):
         return AccessError(f"{target.uri} refuses us: {text}. {_ASK_THERE if target.is_remote else _JOIN_GROUP}")
     if not is_opening and error.get_error_domain() == _FROM_RPC:
@@ -177,18 +179,36 @@ def explain(error: Any, target: Target, *, is_opening: bool) -> BackendError:
     return ConnectError(f"no connection to {target.uri}: {text}")
 
 
+def _text_of(error: Any) -> str:
+    return " ".join((error.get_error_message() or "").split()) or "libvirt gives no reason"
+
+
 def _no_uri(uri: str, why: str) -> ConnectError:
     return ConnectError(f"{uri!r} is no URI that libvirt can open: {why}. Some that exist: {URI_EXAMPLES}")
 
 
-def ask_if_told(binding: Any, call: Callable[..., Mapping[str, int]], *arguments: int) -> Mapping[str, int]:
-    """What a call tells; nothing when libvirt answers that it cannot, as many of its drivers do."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What libvirt told, where it may be unable to."""
+
+    figures: Mapping[str, int] = field(default_factory=dict)
+    failure: str | None = None
+    """Why it told nothing this time, in words. None when it told, was not asked, or never can, as many drivers."""
+
+
+def never_can(error: Any) -> bool:
+    """Whether the driver lacks what was asked for."""
+    return error.get_error_code() in _NEVER_CODES
+
+
+def ask_if_told(binding: Any, call: Callable[..., Mapping[str, int]], *arguments: int) -> Told:
+    """What a call tells; a failure is part of the answer, but for the loss of the connection."""
     try:
-        return call(*arguments)
+        return Told(figures=call(*arguments))
     except binding.libvirtError as error:
         if error.get_error_domain() == _FROM_RPC:
             raise
-        return {}
+        return Told(failure=None if never_can(error) else f"libvirt failed to tell it: {_text_of(error)}")
 
 
 class Link:

@@ -1,8 +1,8 @@
 """libvirt as a source of samples: any host that runs VMs, here or elsewhere, read-only.
 
-Each sample is one bulk call (`libvirt_bulk`), during which the calling thread reads /proc and /sys (`procfs`). What
-can only be asked VM by VM is asked between samples (`libvirt_survey`), the sooner where libvirt announces a change
-(`libvirt_events`). Here the answers are joined with what was known before.
+Each sample is one bulk call (`libvirt_bulk`), during which the calling thread reads /proc and /sys (`procfs_host`,
+`procfs_qemu`). What can only be asked VM by VM is asked between samples (`libvirt_survey`), the sooner where libvirt
+announces a change (`libvirt_events`). Here the answers are joined with what was known before.
 """
 
 import math
@@ -29,7 +29,8 @@ from vmtop.backends.libvirt_link import (
 )
 from vmtop.backends.libvirt_survey import Surveyor
 from vmtop.backends.libvirt_vm import Run, build_off_vm, build_running_vm
-from vmtop.backends.procfs import HostReader, QemuFinder, read_total_bytes
+from vmtop.backends.procfs_host import HostReader, read_here
+from vmtop.backends.procfs_qemu import QemuFinder
 from vmtop.errors import ConnectError
 from vmtop.model.capability import Capability
 from vmtop.model.sample import HostSample, Sample, VmSample
@@ -45,11 +46,6 @@ OPENING_S = 30.0
 
 MOST_STUCK = 3 * MOST_LEFT
 """With so many calls stuck, of whatever kind, nothing new is tried until some of them end."""
-
-
-_PARTIAL = (
-    "so many VMs hang that libvirt is asked for no more figures until one of them goes on; all VMs show their last ones"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +146,7 @@ class LibvirtBackend:
             is_local=source.host_reader is not None,
             host=host,
             vms=self._build_vms(source, reply.running),
-            notices=(_PARTIAL,) if reply.is_partial else (),
+            notices=() if reply.hindrance is None else (reply.hindrance,),
         )
 
     def _connect(self) -> _Source:
@@ -162,9 +158,8 @@ class LibvirtBackend:
         binding = self._binding
         side = self._links.open("vmtop-side", lambda connection: self._bulletin.subscribe(binding, connection))
         with self._explained(is_opening=True):
-            node = side.ask(lambda connection: read_node(binding, connection), self._connect_s)
+            node, elsewhere = side.ask(self._look_where, self._connect_s)
         self.capability = Capability(is_readonly=True, has_events=self._bulletin.has_events)
-        elsewhere = why_elsewhere(node, self._target, read_total_bytes(self._root))
         no_process = "no process with this UUID is visible here" if node.is_qemu else "the VM is no QEMU process"
         reader = RowReader(binding, is_qemu=node.is_qemu)
         return _Source(
@@ -174,6 +169,11 @@ class LibvirtBackend:
             has_processes=elsewhere is None and node.is_qemu,
             why_no_more=elsewhere or no_process,
         )
+
+    def _look_where(self, connection: Any) -> tuple[Node, str | None]:
+        node = read_node(self._binding, connection)
+        # To resolve a name may take as long as any call.
+        return node, why_elsewhere(node, self._target, read_here(self._root))
 
     def _open_sampler(self) -> Link:
         now_s = self._clock.monotonic()
@@ -222,7 +222,7 @@ class LibvirtBackend:
         wants_off = bool(change.definitions) or now_s - self._off_read_s >= OFF_S
         source.bulk.begin(Request(wants_off=wants_off, wants_node=source.host_reader is None))
         # Meanwhile libvirt asks the VMs, which takes far longer than what this thread does.
-        local_host = source.host_reader.read(source.node.name) if source.host_reader is not None else None
+        local_host = source.host_reader.read(source.node.name, now_s) if source.host_reader is not None else None
         for run in self._runs.values():
             run.read_process()
         reply = source.bulk.finish()

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from vmtop.backends.libvirt_link import MOST_LEFT, Link, Links
+from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
 from vmtop.backends.libvirt_parse import parse_facts, parse_job
 from vmtop.model.sample import JobSample, VmFacts
 
@@ -168,9 +168,12 @@ def survey(
     facts_of: Collection[str],
 ) -> None:
     """Ask libvirt about some VMs; each finding is there as soon as it is complete, should a later call hang."""
-    for domain in connection.listAllDomains(0):
-        uuid = domain.UUIDString()
-        if uuid not in jobs_of and uuid not in facts_of:
+    for uuid in sorted({*jobs_of, *facts_of}):
+        try:
+            domain = connection.lookupByUUIDString(uuid)
+        except binding.libvirtError as error:
+            if error.get_error_code() != NO_DOMAIN:
+                raise
             continue
         finding = Finding()
         if uuid in jobs_of:

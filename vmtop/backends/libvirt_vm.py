@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from vmtop.backends.libvirt_bulk import Row
 from vmtop.backends.libvirt_parse import parse_bytes, parse_guest, parse_state
 from vmtop.backends.libvirt_survey import Known
-from vmtop.backends.procfs import QemuProcess
+from vmtop.backends.procfs_qemu import QemuProcess
 from vmtop.model.sample import Answer, GuestSample, QemuSample, VmSample, VmState
 
 _JOB_REASONS = frozenset({"migrating", "saving", "dumping", "creating snapshot", "post-copy"})
@@ -15,6 +15,7 @@ _NOT_TOLD = "libvirt does not tell it"
 _NOT_ANSWERED = {
     Answer.HUNG: "QEMU has not answered since vmtop began to ask",
     Answer.BUSY: "another job has held the VM since vmtop began to ask",
+    Answer.NOT_ASKED: "libvirt could not be asked for it yet",
 }
 
 
@@ -26,7 +27,7 @@ class Run:
     state: VmState = VmState.NO_STATE
     state_reason: str | None = None
     is_held: bool = False
-    """The VM is hung or busy."""
+    """The VM is hung or busy, or could not be asked."""
     may_have_new_job: bool = False
     """A job began or ended since the sample before, as far as one can see."""
     is_sending: bool = False
@@ -78,7 +79,6 @@ def build_running_vm(row: Row, run: Run, known: Known, no_process: str) -> VmSam
         known: what calls for this VM alone brought.
         no_process: why nothing is known of its process, if that is so.
     """
-    answer = Answer.FULL if row.is_full else Answer.HUNG if row.is_hung else Answer.BUSY
     unknown = {**run.qemu_unknown, **run.guest_unknown}
     if run.qemu is None:
         unknown["qemu"] = no_process
@@ -86,15 +86,15 @@ def build_running_vm(row: Row, run: Run, known: Known, no_process: str) -> VmSam
         unknown["facts"] = known.facts_reason
     for field_name in ("maximum_bytes", "balloon_bytes", "rss_bytes", "guest"):
         if getattr(run, field_name) is None:
-            unknown.setdefault(field_name, _NOT_ANSWERED.get(answer, _NOT_TOLD))
+            unknown.setdefault(field_name, _NOT_ANSWERED.get(row.answer, _NOT_TOLD))
     return VmSample(
         uuid=row.uuid,
         name=row.name,
         domain_id=row.domain_id,
         state=run.state,
         state_reason=run.state_reason,
-        answer=answer,
-        hung_s=row.owed_ms / 1000 if answer is Answer.HUNG and row.owed_ms is not None else None,
+        answer=row.answer,
+        hung_s=row.owed_ms / 1000 if row.answer is Answer.HUNG and row.owed_ms is not None else None,
         maximum_bytes=run.maximum_bytes,
         balloon_bytes=run.balloon_bytes,
         rss_bytes=run.rss_bytes,
