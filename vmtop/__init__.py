@@ -13,7 +13,7 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
     backends/            all I/O. `base` is the contract. libvirt: `deadline` (threads that may be abandoned),
                          `libvirt_link` (connections), `libvirt_events`, `libvirt_bulk` (one call for all VMs),
                          `libvirt_survey` (jobs and definitions, between samples), `libvirt_parse` (pure), `libvirt_vm`
-                         and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend); `procfs` (/proc
+                         and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend); `procfs_*` (/proc
                          and /sys); `simulator/`
     derive/              pure arithmetic: `frame` ties together `vm`, `guest`, `rates`, `condition`, `host`, `levels`
                          and `overview` (sums, who is in trouble); `series` keeps the last values for charts

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from tests.builders import START_S, derive_all, make_facts, make_guest, make_sample, make_vm
 from vmtop.derive.frame import derive_frame
-from vmtop.derive.guest import NO_DEFINITION, NO_DEVICE, NO_FIGURES, NO_PERIOD, NOT_TOLD_BUSY, NOT_TOLD_HUNG
+from vmtop.derive.guest import (
+    NO_DEFINITION,
+    NO_DEVICE,
+    NO_FIGURES,
+    NO_PERIOD,
+    NOT_TOLD_BUSY,
+    NOT_TOLD_HUNG,
+    NOT_TOLD_UNASKED,
+)
 from vmtop.derive.metrics import VmMetrics
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import Answer, Sample, VmFacts, VmSample
@@ -129,6 +137,7 @@ def test_the_age_never_falls_while_nothing_new_comes() -> None:
         (make_vm(guest=None), NO_FIGURES),
         (make_vm(guest=None, facts=None), NO_DEFINITION),
         (make_vm(guest=None, answer=Answer.BUSY), NOT_TOLD_BUSY),
+        (make_vm(guest=None, answer=Answer.NOT_ASKED), NOT_TOLD_UNASKED),
         (make_vm(guest=None, answer=Answer.HUNG, hung_s=3.0), NOT_TOLD_HUNG),
     ],
 )

@@ -16,6 +16,7 @@ NO_PERIOD = "the statistics period is 0, so the guest's figures do not move"
 NO_FIGURES = "the guest sent no figures yet: it still boots or has no balloon driver"
 NO_DEFINITION = "the guest sent no figures, and its definition could not be read yet"
 NOT_TOLD_BUSY = "another job holds the VM, so libvirt told only its sizes"
+NOT_TOLD_UNASKED = "libvirt was not asked for its figures yet, since other VMs hang"
 NOT_TOLD_HUNG = "QEMU does not answer"
 
 _MOST_BYTES = 1 << 60
@@ -71,6 +72,9 @@ def no_figures(gap: str) -> GuestFigures:
     return GuestFigures(gap, None, False, None, None, None, None, False)
 
 
+_NOT_TOLD = {Answer.HUNG: NOT_TOLD_HUNG, Answer.BUSY: NOT_TOLD_BUSY, Answer.NOT_ASKED: NOT_TOLD_UNASKED}
+
+
 def guest_gap(vm: VmSample) -> str:
     """Reason why a VM has no guest figures that count; empty when it has some, fresh or stale."""
     facts = vm.facts
@@ -78,7 +82,7 @@ def guest_gap(vm: VmSample) -> str:
         return NO_DEVICE
     if vm.guest is None:
         if vm.answer is not Answer.FULL:
-            return NOT_TOLD_HUNG if vm.answer is Answer.HUNG else NOT_TOLD_BUSY
+            return _NOT_TOLD[vm.answer]
         return NO_DEFINITION if facts is None else NO_FIGURES
     return NO_PERIOD if facts is not None and facts.stats_period_s == 0 else ""
 

@@ -426,6 +426,7 @@ def _ksm_facts(host: HostMetrics, ksm: KsmSample | None) -> list[_Fact]:
         _size("scanned", unshared, " in vain: unique"),
         _Fact("speed", speed),
         _Fact("full scans", None if ksm.full_scans is None else str(ksm.full_scans)),
+        *(_Fact(name.replace("_", " "), value) for name, value in ksm.more.items()),
     ]
 
 
@@ -438,7 +439,7 @@ def _signed_size(amount: int) -> str:
 def _source_facts(frame: Frame) -> list[_Fact]:
     sample = frame.sample
     kind = "simulated: none of this is real" if sample.is_simulated else sample.backend
-    place = "" if sample.is_local or sample.is_simulated else ", a remote host: /proc cannot be read from here"
+    place = "" if sample.is_local or sample.is_simulated else ", not this host: its /proc cannot be read from here"
     return [
         _Fact("connection", sample.uri),
         _Fact("source", f"{kind}{place}", Tone.SIMULATED if sample.is_simulated else Tone.NORMAL),

@@ -22,7 +22,7 @@ VM_FIELDS: dict[str, Field] = {
     "uuid": Field("The VM's identity, which outlives a change of its name.", "", "`virsh domuuid`"),
     "name": Field("The VM's name; characters that could harm a terminal are replaced.", "", "`virsh list`"),
     "state": Field("What the VM does, in libvirt's words.", "", "`virsh domstate`"),
-    "answer": Field("How the hypervisor answered for this VM: full, busy or hung.", "", "this sample"),
+    "answer": Field("How the hypervisor answered for this VM: full, busy, hung or not asked.", "", "this sample"),
     "hung_s": Field("For how long QEMU has not answered.", "s", "this sample and those before"),
     "condition": Field("The memory state of the VM in a word; the first that fits.", "", "the figures of this row"),
     "reason": Field("Why the condition is what it is, in words; empty for ok.", "", "the figures of this row"),
