@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -133,8 +134,10 @@ class Daemon:
 
     def _end(self, number: signal.Signals) -> None:
         pid = self._running()
-        psutil.Process(pid).send_signal(number)
-        psutil.Process(pid).resume()
+        daemon = psutil.Process(pid)
+        daemon.send_signal(number)
+        with suppress(psutil.NoSuchProcess):  # one that was stopped takes SIGTERM only when it goes on
+            daemon.resume()
         wait_until(lambda: not process.is_alive(pid), "the libvirt daemon to end", DEADLINE_S)
 
     def _is_listening(self) -> bool:

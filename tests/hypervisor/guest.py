@@ -115,9 +115,15 @@ class Guest:
 
     def shut_off(self) -> None:
         """Pull the plug; libvirt still knows it. No matter if it is off already."""
-        if self.pid is not None:
-            self.wake()
+        if self.pid is None:
+            return
+        self.wake()
+        libvirt = self._daemon.libvirt
+        try:
             self.domain.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # it ended by itself in between
+                raise
 
     def undefine(self) -> None:
         """Shut it off and have libvirt forget it; no matter if somebody else did so already."""

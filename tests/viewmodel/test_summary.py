@@ -231,7 +231,7 @@ def test_a_host_without_swap_says_so() -> None:
     assert "Swap none" in words(summary_of(make_frame(2, host=host)))
 
 
-@pytest.mark.parametrize(("height", "rows"), [(1, 1), (10, 2), (15, 3), (24, 6), (32, 8), (50, 8), (200, 8)])
+@pytest.mark.parametrize(("height", "rows"), [(1, 1), (10, 2), (15, 4), (24, 6), (32, 8), (50, 8), (200, 8)])
 def test_the_head_takes_its_share_of_the_screen(height: int, rows: int) -> None:
     assert summary_rows(height) == rows
 

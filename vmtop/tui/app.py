@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from textual.app import App
+from textual.timer import Timer
 
 from vmtop.derive.frame import Frame
 from vmtop.errors import UsageError
@@ -85,6 +86,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         """Why not a single reading worked so far. None when one did, or when the first still goes on."""
         self._paused_since_s: float | None = None
         self._is_wake_pending = False
+        self._age_timer: Timer | None = None
 
     def _choose_palette(self, theme: str | None) -> Palette:
         if theme is not None and theme not in self.available_themes:
@@ -103,7 +105,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def on_mount(self) -> None:
         """Begin to listen to the source."""
-        self.set_interval(AGE_REFRESH_S, self.publish)
+        self._age_timer = self.set_interval(AGE_REFRESH_S, self.publish)
         self._source.attach(self._wake)
 
     def on_unmount(self) -> None:
@@ -128,6 +130,8 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def publish(self) -> None:
         """Give the screen in front its view."""
+        if self._age_timer is not None:
+            self._age_timer.reset()  # what is drawn now needs no other reason to be drawn for a while
         if isinstance(self.screen, ViewScreen) and self.screen.is_mounted:
             self.screen.show(self._make_view())
 

@@ -92,8 +92,8 @@ class _Seen:
 
 
 def summary_rows(terminal_rows: int) -> int:
-    """Lines to spend on the head of a screen of this height: 3 of 15, 6 of 24, 8 of 32 and more."""
-    return max(1, min(8, terminal_rows // (4 if terminal_rows >= 24 else 5)))
+    """Lines to spend on the head of a screen of this height: 4 of 15, 6 of 24, 8 of 30 and more."""
+    return max(1, min(8, terminal_rows * 4 // 15))
 
 
 def build_summary(  # noqa: PLR0913 - all that the head says comes in here, each thing under its own name
