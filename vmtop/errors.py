@@ -3,6 +3,11 @@
     VmtopError                 something a person can act on; the text says what, which and what now
     ├── UsageError             a wrong flag, column, scenario or configuration
     ├── OutputError            what we print cannot be written
+    ├── RefusedError           the guard does not allow a command; the text gives its reasons
+    ├── AuditError             what is done cannot be written down, so it is not done
+    ├── UnknownVmError         there is no VM of that name
+    ├── ControlError           a hypervisor did not do what was asked
+    │   └── DamagedImageError  an image holds something else than what was written
     └── BackendError           a source of samples failed; the pipeline keeps the last frame and tries again
         ├── ConnectError       no connection to the source
         ├── AccessError        the source refused us
@@ -26,6 +31,37 @@ class UsageError(VmtopError):
 
 class OutputError(VmtopError):
     """What was to be printed could not be written."""
+
+
+class RefusedError(VmtopError):
+    """A command that the guard does not allow."""
+
+
+class AuditError(VmtopError):
+    """The audit cannot be written or read; the text names its file. Nothing is done without it."""
+
+
+class ControlError(VmtopError):
+    """A command that the hypervisor refused, or in which it failed.
+
+    Attributes:
+        code: libvirt's error number (VIR_ERR_*; `libvirt.libvirtError.get_error_code`). None where the error is not
+            one of libvirt's.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class DamagedImageError(ControlError):
+    """An image is not whole: what was written to it cannot be had back from it."""
+
+
+class UnknownVmError(VmtopError):
+    """The source, or the backup folder, knows no VM of that name."""
+
+    exit_code = 5
 
 
 class BackendError(VmtopError):

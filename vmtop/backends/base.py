@@ -1,10 +1,15 @@
 """What every source of samples promises; `tests/backends/test_contract.py` checks it for each of them."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vmtop.model.capability import Capability
 from vmtop.model.sample import Sample
+
+if TYPE_CHECKING:  # who only reads does not wait for them
+    from vmtop.model.fault import FaultInfo
+    from vmtop.model.recovery import BackupFolder
+    from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
 
 
 class Clock(Protocol):
@@ -20,7 +25,7 @@ class Clock(Protocol):
         """Wait."""
 
 
-class Backend(Protocol):
+class Reader(Protocol):
     """A source of samples.
 
     One thread calls `read_sample` again and again; `close` may come from another thread and must not wait for it.
@@ -48,3 +53,101 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of connections without waiting for calls that hang; from then on every reading is a `BackendError`."""
+
+
+class Backend(Reader, Protocol):
+    """A source of samples whose VMs can be acted upon."""
+
+    @property
+    def fault_control(self) -> "FaultControl | None":
+        """What makes things go wrong, to train on. None where everything is real."""
+
+    def read_backups(self, folder: str, uuid: str) -> "BackupFolder":
+        """The backups of a VM that vmtop made below a folder on the host of this source.
+
+        Raises:
+            ControlError: the folder cannot be seen from here, or not be read.
+        """
+
+    def open_control(self) -> "Control":
+        """What changes VMs of this source; it connects, apart from the reader, with the first call.
+
+        Raises:
+            ControlError: this source cannot change anything; `capability` says so, too.
+        """
+
+
+class BalloonControl(Protocol):
+    """Balloons of running VMs. Here and below every method may block for half a minute, and raises `ControlError`."""
+
+    def set_balloon(self, uuid: str, target_bytes: int) -> None:
+        """Ask for a balloon size. It returns at once whatever the guest does; `virsh setmem VM SIZE --live`."""
+
+    def set_stats_period(self, uuid: str, period_s: int) -> None:
+        """Have the guest send its figures every so often, 0 for never; `virsh dommemstat VM --period S --live`."""
+
+
+class SnapshotControl(Protocol):
+    """Snapshots of VMs."""
+
+    def read_storage(self, uuid: str) -> "StorageSample":
+        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
+
+    def take_snapshot(self, uuid: str, request: "SnapshotRequest") -> float | None:
+        """Take a snapshot and return when it is complete; `virsh snapshot-create-as`.
+
+        Returns:
+            Seconds for which the guest stood still. None where nobody tells, as for a snapshot of disks only.
+        """
+
+    def revert_snapshot(self, uuid: str, name: str) -> None:
+        """Throw away the present state for that of a snapshot, and return when it is done; `virsh snapshot-revert`."""
+
+    def delete_snapshot(self, uuid: str, name: str) -> None:
+        """Delete one snapshot, merging what it holds where needed, and return when done; `virsh snapshot-delete`."""
+
+
+class BackupControl(Protocol):
+    """Backups of VMs, and jobs in general."""
+
+    def start_backup(self, uuid: str, request: "BackupRequest") -> None:
+        """Begin a push backup; it goes on as a job. `virsh backup-begin`."""
+
+    def cancel_job(self, uuid: str) -> None:
+        """Cancel the job of a VM; `virsh domjobabort`."""
+
+    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
+        """Limit the rate of a running backup, for each of its disks; 0 for no limit. `virsh blockjob --bandwidth`."""
+
+    def delete_checkpoint(self, uuid: str, name: str) -> None:
+        """Delete a checkpoint with its bitmaps; `virsh checkpoint-delete`."""
+
+    def resume(self, uuid: str) -> None:
+        """Let a paused VM go on; `virsh resume`."""
+
+
+class Control(BalloonControl, SnapshotControl, BackupControl, Protocol):
+    """All that vmtop can change about VMs; what a driver cannot do is a `ControlError` with libvirt's code 3.
+
+    Only `vmtop.actions.runner` calls it, so that nothing passes by the guard and the audit.
+    """
+
+    def close(self) -> None:
+        """Let go of the connection without waiting for calls that hang."""
+
+
+class FaultControl(Protocol):
+    """A source in which things can be made to go wrong, to train on: the simulator."""
+
+    def faults(self) -> "tuple[FaultInfo, ...]":
+        """What can be injected, in the order of a menu."""
+
+    def inject_fault(self, fault_id: str, uuid: str | None) -> None:
+        """Make it happen now, to a VM or, with None, to the host.
+
+        Raises:
+            ControlError: it cannot happen to this VM now; the text says why.
+        """
+
+    def end_faults(self) -> None:
+        """Undo all that was injected and can be undone."""

@@ -8,6 +8,10 @@ class Capability:
     """Abilities of one backend on one connection."""
 
     is_readonly: bool = True
-    """The connection cannot change anything."""
+    """Nothing can be changed at all."""
+    can_balloon: bool = False
+    can_snapshot: bool = False
+    can_backup: bool = False
+    """What its `Control` can do."""
     has_events: bool = False
     """The source announces changes; without it they are seen at the next sample."""

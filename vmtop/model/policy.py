@@ -59,7 +59,7 @@ class Policy:
     """A guest that reads and writes more than this at once is thrashing ..."""
     thrash_s: float = 30.0
     """... when it goes on this long."""
-    wanted_used_ratio: float = 1.3
+    wanted_used_times: float = 1.3
     wanted_spare_bytes: int = 64 * MIB
     wanted_cache_ratio: float = 0.25
     """A guest wants what it uses and 30 % more (at least this many bytes), and a quarter of its cache: what it would
@@ -67,17 +67,77 @@ class Policy:
     idle_ratio: float = 0.25
     """A VM is idle in memory when more than this share of what it holds is not wanted."""
 
+    job_rate_halflife_s: float = 30.0
+    """The rate of a job, and so the time that is left, forgets half of what was in this time: disks go in bursts."""
+    job_stalled_s: float = 30.0
+    """A job without progress for this long is stalled; a throttled backup still moves every second or so."""
+    job_end_wait_s: float = 5.0
+    """How long the outcome of a job that is gone may be told late, before its end counts as unknown."""
+
     overhead_bytes: int = 120 * MIB
     overhead_ratio: float = 0.005
     """What QEMU itself needs besides the guest's memory: a constant and a share of the maximum. An estimate; it is
     used for the memory that a VM never touched, and in no other figure."""
 
+    floor_margin_bytes: int = 64 * MIB
+    floor_margin_ratio: float = 0.10
+    """No balloon should leave a guest less than it uses and this margin: the bytes, or the share of what it uses, if
+    that is more. A tenth is above the 4 % at which a guest counts as starved: a VM at its floor is not in trouble."""
+    floor_slack_ratio: float = 0.25
+    """Who asks for the floor gets this share of the margin above it: the floor moves a little with every reading."""
+    action_frame_s: float = 30.0
+    """An action is not judged by a reading that is older than this: the VM may be another by now."""
+    balloon_same_bytes: int = 1 * MIB
+    """A balloon this near to what was asked for has reached it; libvirt and the driver count in KiB and 4 KiB pages."""
+    balloon_stuck_s: float = 5.0
+    """A balloon that did not move for so long is stuck: real ones move 50 MiB in 0.1 s, and libvirt tells 1 s late."""
+    balloon_key_ratio: float = 0.10
+    balloon_key_least_bytes: int = 64 * MIB
+    """What one press of a key takes or gives: this share of the VM's maximum in whole multiples of these bytes."""
+    balloon_step_ratio: float = 0.10
+    balloon_step_least_bytes: int = 64 * MIB
+    """Largest step of a balloon that takes memory: this share of its size, but no less than these bytes, so that the
+    guest's next figures come in time to stop it."""
+    balloon_stop_ratio: float = 0.5
+    """A move is rolled back when less than this share of the floor's margin is left usable: half, so that a move to the
+    very floor is not undone by the next small allocation."""
+    balloon_faults_per_s: float = 300.0
+    balloon_faults_times: float = 3.0
+    """... or when the guest has more major faults than this, and that many times more than before the move: a real one
+    that thrashed had 500 to 900; programs that read files through memory have some all the time."""
+    stats_period_s: int = 5
+    """How often a guest is to send its figures when an operator has it do so: what virt-manager sets, too."""
+    target_shown_s: float = 60.0
+    """How long a row says that its balloon reached what was asked for, or that somebody else moved it."""
+    snapshot_bytes_per_s: float = 230 * MIB
+    """Rate at which a guest's memory goes into an internal snapshot, in which time it stands still. Measured: 1 s for
+    230 MiB; a slow disk takes longer."""
+    snapshot_live_pause_s: float = 0.3
+    snapshot_disk_pause_s: float = 0.1
+    """Measured pauses of a snapshot with memory that is copied while the guest runs, and of one of the disks alone."""
+    pause_warn_s: float = 1.0
+    """Longer pauses are warned of: clusters and databases begin to miss the VM."""
+    space_margin_ratio: float = 0.05
+    space_margin_bytes: int = 256 * MIB
+    """Left free beside a snapshot or backup: this share of what is written and these bytes. A full disk pauses VMs."""
+    job_unseen_s: float = 30.0
+    """A backup that was begun and not seen running within this time has ended, even when nobody told how."""
+
 
 DEFAULT_POLICY = Policy()
 
 _FALLING = ("watch_times", "soft_times", "hard_times", "critical_times")
-_FROM_ONE = {"leave_times", "leave_samples", "escalate_samples", "wanted_used_ratio"}
-_ABOVE_ZERO = {"critical_times", "stale_periods", "stale_least_s"}
+_FROM_ONE = {"leave_times", "leave_samples", "escalate_samples", "wanted_used_times", "balloon_faults_times"}
+_ABOVE_ZERO = {
+    *("critical_times", "stale_periods", "stale_least_s", "job_rate_halflife_s", "action_frame_s", "balloon_stuck_s"),
+    *(
+        "balloon_step_ratio",
+        "balloon_step_least_bytes",
+        "balloon_key_least_bytes",
+        "snapshot_bytes_per_s",
+        "job_unseen_s",
+    ),
+}
 
 
 def check_policy(policy: Policy, where: str) -> Policy:

@@ -55,6 +55,11 @@ class JobKind(StrEnum):
     MIGRATION_IN = "migration in"
     MIGRATION_OUT = "migration out"
     START = "start"
+    BLOCK_COMMIT = "block commit"
+    BLOCK_COPY = "block copy"
+    BLOCK_PULL = "block pull"
+    """Jobs of single disks, which libvirt does not count among the jobs of a VM. Source: virDomainGetBlockJobInfo
+    (`virsh blockjob VM vda`)."""
     OTHER = "job"
 
 
@@ -69,6 +74,30 @@ class JobSample:
     """Done so far. None for jobs without progress (pull backup, internal snapshot)."""
     total_bytes: int | None
     """To do in all; may grow while the guest writes. None for jobs without progress."""
+    scratch_used_bytes: int | None = None
+    """Old data that a pull backup holds for its reader; grows as the guest writes. Source: disk_temp_used."""
+    scratch_total_bytes: int | None = None
+    """Most that there is room for. Source: disk_temp_total. None unless it is a pull backup."""
+    disk: str | None = None
+    """The disk of a block job. None for jobs of the whole VM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedJob:
+    """A job that ended since the sample before."""
+
+    uuid: str
+    name: str
+    """Of the VM, which may be gone by now."""
+    kind: JobKind
+    is_good: bool | None
+    """It succeeded. None where it is gone and nobody told how it ended."""
+    error: str | None
+    """Why it failed, in the words of libvirt; foreign text. None when it was good, or nobody said."""
+    ended_s: float
+    """Wall clock, seconds since 1970."""
+    elapsed_s: float | None
+    processed_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,5 +316,7 @@ class Sample:
     host: HostSample
     vms: tuple[VmSample, ...]
     """Running and shut-off VMs, in no order that matters."""
+    finished: tuple[FinishedJob, ...] = ()
+    """Jobs that ended since the sample before, the oldest first, as far as the source tells."""
     notices: tuple[str, ...] = ()
     """What the source wants the operator to know, such as a fault that is being injected."""
