@@ -131,7 +131,7 @@ def _idle(seen: Evidence) -> str | None:
     held_bytes, used_bytes, cache_bytes, policy = seen.held_bytes, seen.used_bytes, seen.guest.cache_bytes, seen.policy
     if held_bytes is None or used_bytes is None or cache_bytes is None:
         return None
-    wanted_bytes = max(policy.wanted_used_ratio * used_bytes, used_bytes + policy.wanted_spare_bytes)
+    wanted_bytes = max(policy.wanted_used_times * used_bytes, used_bytes + policy.wanted_spare_bytes)
     wanted_bytes += policy.wanted_cache_ratio * cache_bytes
     if held_bytes - wanted_bytes <= policy.idle_ratio * held_bytes:
         return None

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vmtop.derive.guest import GuestUpdate
 from vmtop.derive.host import derive_host, sum_vms
+from vmtop.derive.job import NO_JOBS, JobBook, follow_jobs
 from vmtop.derive.levels import LevelState
 from vmtop.derive.metrics import HostMetrics, VmMetrics
 from vmtop.derive.overview import Overview, derive_overview
@@ -35,6 +36,8 @@ class Frame:
     """All of `vms` together."""
     level: LevelState
     """What the ladder remembers for the next frame."""
+    jobs: JobBook
+    """Jobs that run and ended."""
     guests: Mapping[str, GuestUpdate]
     """UUID -> the last set of figures that the guest sent, for the next frame."""
 
@@ -75,6 +78,7 @@ def derive_frame(previous: Frame | None, sample: Sample, policy: Policy) -> Fram
         roster=_keep(Roster(tuple([vm.uuid for vm in metrics]), tuple([vm.name for vm in metrics])), previous),
         overview=derive_overview(metrics),
         level=level,
+        jobs=follow_jobs(NO_JOBS if previous is None else previous.jobs, sample, elapsed_s, policy),
         guests=guests,
     )
 

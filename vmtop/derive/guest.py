@@ -4,7 +4,6 @@ Guests send their figures once per statistics period, so one set is seen in seve
 `last-update` goes on; with a period of 0 a guest sends one set when its balloon driver loads, and that stays for ever.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from vmtop.derive.rates import BEGAN_ANEW, CLOCK_STOOD, FIRST_READING, rate_per_s
@@ -33,8 +32,7 @@ class GuestRates(NamedTuple):
     why_none: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestUpdate:
+class GuestUpdate(NamedTuple):
     """The last set of figures that a guest sent, and what followed from it; held until the next one."""
 
     domain_id: int | None

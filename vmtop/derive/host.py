@@ -1,7 +1,7 @@
 """The figures of the host."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmtop.derive.condition import is_off
 from vmtop.derive.levels import HostReading, LevelState, next_level
@@ -28,8 +28,7 @@ _TOLD = (
 """Figures that are shown as the source tells them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmSums:
+class VmSums(NamedTuple):
     """Sums over the VMs that are not off.
 
     Each is None when the figure of one of them is unknown: a sum of the others would look right and be too small.

@@ -6,16 +6,15 @@ figure which swings around a threshold does not make the level swing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import ge, gt
+from typing import NamedTuple
 
 from vmtop.derive.metrics import Level
 from vmtop.derive.words import percent_words, rate_words, size_words
 from vmtop.model.policy import Policy, min_free_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostReading:
+class HostReading(NamedTuple):
     """The figures that decide the level; each is None when it is unknown."""
 
     total_bytes: int | None = None
@@ -29,8 +28,7 @@ class HostReading:
     """Share of the swap that is left, 0 to 1. None also for a host without swap."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelState:
+class LevelState(NamedTuple):
     """The level and what it must remember from sample to sample."""
 
     level: Level | None = None
@@ -52,8 +50,7 @@ _LADDER: tuple[tuple[Level, Callable[[Policy], float]], ...] = (
 _ENTRY_TIMES = dict(_LADDER)
 
 
-@dataclass(frozen=True, slots=True)
-class _Alarm:
+class _Alarm(NamedTuple):
     """A figure that raises the level when it reaches a limit."""
 
     level: Level

@@ -1,9 +1,9 @@
 """What is said of many VMs at once: sums, who is in which condition, who is the largest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from heapq import nsmallest
 from operator import attrgetter
+from typing import NamedTuple
 
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
 
@@ -35,8 +35,7 @@ LARGEST = 5
 """So many of the largest VMs are named."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sum:
+class Sum(NamedTuple):
     """A sum over VMs."""
 
     amount: float | None
@@ -45,8 +44,7 @@ class Sum:
     """Some VMs are left out, since their figure is unknown or stale: the true sum is larger."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(NamedTuple):
     """Several VMs together; those that are off count in no sum."""
 
     running: int

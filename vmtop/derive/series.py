@@ -6,7 +6,6 @@ seven digits are plenty for a chart. A VM that vanishes leaves no trace once its
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isnan, nan
 from operator import attrgetter
 from sys import getsizeof
@@ -58,8 +57,7 @@ _host_values = attrgetter(*HOST_SERIES)
 _IS_FROM_GUEST = tuple(name in GUEST_SERIES for name in VM_SERIES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class Series(NamedTuple):
     """The last values of one VM or of the host on one time axis, oldest first."""
 
     times_s: tuple[float, ...]
