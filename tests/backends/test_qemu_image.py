@@ -1,0 +1,161 @@
+"""Images from chains of backups, with the real qemu-img."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vmtop.backends import qemu_image
+from vmtop.backends.qemu_image import check_header, check_image, restore_image
+from vmtop.errors import ControlError
+from vmtop.units import MIB
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("qemu-img") is None or shutil.which("qemu-io") is None,
+    reason="qemu-img and qemu-io are not installed; apt install qemu-utils",
+)
+
+DISK = 16 * MIB
+
+
+def write(path: Path, byte: int, at_mib: int, mib: int = 1) -> None:
+    command = f"write -P {byte} {at_mib}M {mib}M"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, str(path)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> list[tuple[str, str]]:
+    """A full backup with ones, two changed places on top; the disk that the files name as theirs is gone."""
+    live, full = tmp_path / "live.qcow2", tmp_path / "full.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(live), str(DISK)], check=True)
+    write(live, 1, 0, 8)
+    shutil.copy(live, full)
+    changes = []
+    for place, byte in ((2, 2), (9, 3)):
+        change = tmp_path / f"inc{byte}.qcow2"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(live), "-F", "qcow2", str(change)]
+        subprocess.run(create, check=True)
+        write(change, byte, place)
+        changes.append((str(change), "qcow2"))
+    live.unlink()
+    return [(str(full), "qcow2"), *changes]
+
+
+def contents(path: Path) -> bytes:
+    raw = path.with_suffix(".raw")
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(path), str(raw)], check=True)
+    return raw.read_bytes()
+
+
+def test_a_chain_becomes_one_image_that_stands_alone(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    told: list[float] = []
+    restored = tmp_path / "restored.qcow2"
+    size = restore_image(chain, str(restored), told.append)
+    expected = bytearray(b"\x01" * 8 * MIB + bytes(8 * MIB))
+    expected[2 * MIB : 3 * MIB] = b"\x02" * MIB
+    expected[9 * MIB : 10 * MIB] = b"\x03" * MIB
+    assert contents(restored) == bytes(expected)
+    assert size == restored.stat().st_blocks * 512
+    assert told[-1] == 1.0
+    info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(restored)]))
+    assert "backing-filename" not in info
+
+
+def test_a_shorter_chain_is_an_earlier_time(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    restored = tmp_path / "restored.qcow2"
+    restore_image(chain[:1], str(restored))
+    assert contents(restored) == b"\x01" * 8 * MIB + bytes(8 * MIB)
+
+
+def test_a_file_that_exists_is_never_touched(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    with pytest.raises(ControlError, match="precious exists; a restore never overwrites"):
+        restore_image(chain, str(target))
+    assert target.read_text() == "precious"
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    target = tmp_path / "link"
+    target.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ControlError, match="link exists"):
+        restore_image(chain, str(target))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_damaged_file_leaves_nothing_behind(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    full = Path(chain[0][0])
+    data = bytearray(full.read_bytes())
+    data[40:48] = (1 << 62).to_bytes(8, "big")  # where the table of clusters is
+    full.write_bytes(data)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ControlError, match=r"full\.qcow2: qemu-img finds it damaged"):
+        restore_image(chain, str(tmp_path / "new.qcow2"))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_conversion_that_fails_says_why_and_leaves_nothing(
+    chain: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Path(chain[0][0])
+    full.write_bytes(full.read_bytes()[:72] + b"\xff" * 8 + full.read_bytes()[80:])  # features nobody knows
+    monkeypatch.setattr(qemu_image, "_HAS_DATA_FILE", 0)
+    monkeypatch.setattr(qemu_image, "check_image", lambda *_: None)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ControlError, match="qemu-img could not build it: Could not open"):
+        restore_image(chain, str(tmp_path / "new.qcow2"))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_too_little_space_is_said_before_anything_is_written(
+    chain: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu_image, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(ControlError, match="MiB are free, and the image may take"):
+        restore_image(chain, str(tmp_path / "new.qcow2"))
+
+
+def test_a_folder_that_is_missing_is_named(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="nowhere: No such file or directory"):
+        restore_image(chain, str(tmp_path / "nowhere" / "new.qcow2"))
+
+
+def test_a_whole_image_passes_although_its_backing_file_is_gone(chain: list[tuple[str, str]]) -> None:
+    for path, image_format in chain:
+        check_image(path, image_format)
+
+
+def test_leaking_and_broken_images_are_told(chain: list[tuple[str, str]]) -> None:
+    path = Path(chain[1][0])
+    data = bytearray(path.read_bytes())
+    data[3 * 65536 : 3 * 65536 + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(ControlError, match="qemu-img finds it damaged"):
+        check_image(str(path), "qcow2")
+
+
+def test_an_image_that_keeps_its_data_elsewhere_is_refused(tmp_path: Path) -> None:
+    secret, image = tmp_path / "secret", tmp_path / "trap.qcow2"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={secret},data_file_raw=on"]
+    subprocess.run([*create, str(image), str(DISK)], check=True)
+    with pytest.raises(ControlError, match="keeps its data in another file"):
+        restore_image([(str(image), "qcow2")], str(tmp_path / "new.qcow2"))
+
+
+@pytest.mark.parametrize("data", [b"", b"QFI", b"raw bytes" * 20])
+def test_what_is_no_image_is_said(data: bytes) -> None:
+    with pytest.raises(ControlError, match="disk: this is no qcow2 image"):
+        check_header(data, "disk")
+
+
+def test_without_qemu_img_the_message_says_what_to_install(
+    chain: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu_image, "PROGRAM", "qemu-img-that-is-not-there")
+    with pytest.raises(ControlError, match="apt install qemu-utils"):
+        restore_image(chain, str(tmp_path / "new.qcow2"))
+    with pytest.raises(ControlError, match="apt install qemu-utils"):
+        check_image(*chain[0])
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,213 @@
+"""Disk images through `qemu-img`: are they whole, and a new image from a chain of backups.
+
+The backing file that an incremental backup names is the live disk of the VM, so what is written in an image is never
+followed: each file of a chain is opened by the description that we give. Source: qemu-img(1), QEMU
+docs/interop/qcow2.rst and the `BlockdevOptions` of its QAPI schema.
+"""
+
+import json
+import os
+import re
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from io import RawIOBase
+from pathlib import Path
+from typing import Any
+
+from vmtop.errors import ControlError, DamagedImageError
+from vmtop.units import MIB
+
+PROGRAM = "qemu-img"
+CHECK_LIMIT_S = 3600.0
+"""A check reads the tables of an image, not its data; an hour is enough for any."""
+SPARE_BYTES = 16 * MIB
+"""Free space that must remain beside a new image."""
+
+_MAGIC = b"QFI\xfb"
+_HEADER = struct.Struct(">4sI16xQ40xQ")
+"""Magic, version, size of the disk at 24, incompatible features at 72."""
+_FIRST_WITH_FEATURES = 3
+_HAS_DATA_FILE = 4
+_IN_USE = b"Is another process using the image"
+"""How `qemu-img` ends its complaint about a lock that QEMU holds."""
+_PROGRESS = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
+
+
+def check_header(data: bytes, where: str) -> int:
+    """Size of the disk in a qcow2 image whose first bytes these are.
+
+    Raises:
+        DamagedImageError: it is no such image, or one that keeps its data in another file; begins with `where`.
+    """
+    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
+        raise DamagedImageError(f"{where}: this is no qcow2 image")
+    _, version, capacity, features = _HEADER.unpack_from(data)
+    if version >= _FIRST_WITH_FEATURES and features & _HAS_DATA_FILE:
+        raise DamagedImageError(f"{where}: this image keeps its data in another file; a backup never does")
+    return int(capacity)
+
+
+def check_image(path: str, image_format: str) -> None:
+    """Have an image checked; `qemu-img check FILE`. A raw one is whole when it is there.
+
+    Raises:
+        DamagedImageError: it is damaged.
+        ControlError: it cannot be checked: it cannot be read, or `qemu-img` is missing.
+    """
+    node = _node(path, image_format)
+    if image_format == "raw":
+        return
+    ended = _run([PROGRAM, "check", "--output=json", "json:" + json.dumps(node | {"backing": None})], CHECK_LIMIT_S)
+    if ended.returncode == 0:
+        return
+    if _IN_USE in ended.stderr:
+        raise ControlError(f"{path}: still being written, so it cannot be checked yet")
+    raise DamagedImageError(f"{path}: qemu-img finds it damaged: {_last_line(ended.stderr) or _counts(ended.stdout)}")
+
+
+def restore_image(
+    chain: Sequence[tuple[str, str]], to_path: str, on_progress: Callable[[float], None] = lambda _ratio: None
+) -> int:
+    """Write a qcow2 image, complete in itself, from a chain of backups; `qemu-img convert`.
+
+    Args:
+        chain: (path, format) of each file, the full backup first.
+        to_path: A file that does not exist yet; it appears only when it is complete.
+        on_progress: Called now and then with the share that is done, 0 to 1.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        ControlError: the target exists, space is short, a file is damaged; nothing is left behind.
+    """
+    check_restore(chain, to_path)
+    target = Path(to_path).absolute()
+    node: dict[str, Any] | None = None
+    for path, image_format in chain:
+        node = _node(path, image_format) | ({} if image_format == "raw" else {"backing": node})
+    source = "json:" + json.dumps(node)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise ControlError(f"{target.parent}: no file can be written there: {error.strerror}") from None
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        _convert([PROGRAM, "convert", "-p", "-O", "qcow2", source, name], str(target), on_progress)
+        _publish(part, target)
+        return part.stat().st_blocks * 512
+    finally:
+        part.unlink()
+
+
+def check_restore(chain: Sequence[tuple[str, str]], to_path: str) -> None:
+    """Look whether `restore_image` can do what it is asked; `qemu-img check` of each file.
+
+    Raises:
+        ControlError: the target exists, space is short, a file is damaged.
+    """
+    target = Path(to_path).absolute()
+    if os.path.lexists(target):
+        raise ControlError(f"{target} exists; a restore never overwrites: name a new file")
+    _check_space(chain, target)
+    for path, image_format in chain:  # a damaged table reads as zeros, and nobody would notice
+        check_image(path, image_format)
+
+
+def _publish(part: Path, target: Path) -> None:
+    """Give a complete file its name, unless somebody took the name meanwhile."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise ControlError(f"{target} appeared meanwhile; a restore never overwrites: name a new file") from None
+    except OSError as error:
+        raise ControlError(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _node(path: str, image_format: str) -> dict[str, Any]:
+    if image_format == "qcow2":
+        try:
+            with Path(path).open("rb") as file:
+                check_header(file.read(_HEADER.size), path)
+        except OSError as error:
+            raise ControlError(f"{path}: cannot be read: {error.strerror}") from None
+    elif not os.access(path, os.R_OK):
+        raise ControlError(f"{path}: cannot be read")
+    return {"driver": image_format, "file": {"driver": "file", "filename": path}}
+
+
+def _check_space(chain: Sequence[tuple[str, str]], target: Path) -> None:
+    """What the files of the chain take is the most that the new image can take."""
+    try:
+        needed = sum(Path(path).stat().st_blocks * 512 for path, _ in chain)
+        room = os.statvfs(target.parent)
+    except OSError as error:
+        raise ControlError(f"{error.filename}: {error.strerror}") from None
+    free = room.f_bavail * room.f_frsize
+    if free < needed + SPARE_BYTES:
+        raise ControlError(
+            f"{target.parent}: {free // MIB} MiB are free, and the image may take {needed // MIB} MiB; "
+            "choose another folder"
+        )
+
+
+def _run(arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(arguments, capture_output=True, timeout=limit_s, stdin=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        raise _no_program() from None
+    except subprocess.TimeoutExpired:
+        raise ControlError(f"{PROGRAM} did not end within {limit_s:g} s") from None
+
+
+def _convert(arguments: Sequence[str], what: str, on_progress: Callable[[float], None]) -> None:
+    with tempfile.TemporaryFile() as errors:
+        reader, writer = os.pipe()
+        try:
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=writer, stderr=errors)
+        except FileNotFoundError:
+            os.close(reader)
+            raise _no_program() from None
+        finally:
+            os.close(writer)
+        with process, os.fdopen(reader, "rb", buffering=0) as output:
+            try:
+                _tell_progress(output, on_progress)
+            except BaseException:  # Ctrl+C or a display that failed: nobody waits for the image any more
+                process.kill()
+                raise
+        if process.returncode != 0:
+            errors.seek(0)
+            raise ControlError(f"{what}: qemu-img could not build it: {_last_line(errors.read())}")
+
+
+def _tell_progress(output: RawIOBase, on_progress: Callable[[float], None]) -> None:
+    while part := output.read(4096):
+        found = _PROGRESS.findall(part)
+        if found:
+            on_progress(min(1.0, float(found[-1]) / 100))
+
+
+def _no_program() -> ControlError:
+    return ControlError(
+        f"{PROGRAM} is not installed, and images cannot be read without it; "
+        "install it: `apt install qemu-utils`, `dnf install qemu-img` or `pacman -S qemu-img`"
+    )
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix(f"{PROGRAM}: ") if lines else ""
+
+
+def _counts(output: bytes) -> str:
+    """What `qemu-img check --output=json` counted."""
+    try:
+        told = json.loads(output)
+    except ValueError:
+        return "it does not say why"
+    found = [f"{told[name]} {name}" for name in ("corruptions", "leaks", "check-errors") if told.get(name)]
+    return ", ".join(found) or "it does not say why"
