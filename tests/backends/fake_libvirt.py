@@ -7,7 +7,7 @@ VM's lock meanwhile; bulk calls that find the lock held pass the VM by.
 # ruff: noqa: N802 - the names are libvirt's
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,8 +76,23 @@ class FakeVm:
     number: int = 1
     """Of this run; -1 while it is off."""
     stats: dict[str, int] = field(default_factory=lambda: dict(GUEST_STATS))
+    state: tuple[int, int] = (1, 1)
+    """While it runs: state and reason."""
     xml: str = XML.format(period_s=5)
     job: tuple[list[int], dict[str, int]] = IDLE
+    completed: Mapping[str, int | str | bool] = field(default_factory=lambda: {"type": 0})
+    """Statistics of the job that ended last."""
+    block_jobs: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Disk -> what virDomainGetBlockJobInfo says."""
+    block_job_asks: int = 0
+    backup_xml: str = ""
+    """Of the backup that runs."""
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    """What was done with the VM."""
+    refusal: FakeError | None = None
+    """Of whatever is done with it."""
+    speed_refusal: FakeError | None = None
+    """Of a limit."""
     owed_ms: int | None = None
     """For how long QEMU has owed an answer, as soon as somebody waits for one; None: it owes none."""
     has_job_lock: bool = False
@@ -97,7 +112,8 @@ class FakeVm:
 
     def bulk_stats(self) -> dict[str, int]:
         """What a bulk call with NOWAIT tells; hangs with the VM, but only if no other call hangs already."""
-        state = {"state.state": 5 if self.number < 0 else 1, "state.reason": 1}
+        number, reason = (5, 1) if self.number < 0 else self.state
+        state = {"state.state": number, "state.reason": reason}
         sizes = {"balloon.current": 10_000, "balloon.maximum": 20_000}
         if self.number < 0 or self.has_job_lock or not self.lock.acquire(blocking=False):
             return state | sizes
@@ -120,6 +136,11 @@ class FakeLibvirt:
     VIR_CONNECT_LIST_DOMAINS_ACTIVE = 1
     VIR_DOMAIN_EVENT_ID_LIFECYCLE = 0
     VIR_DOMAIN_EVENT_ID_JOB_COMPLETED = 21
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2 = 16
+    VIR_DOMAIN_JOB_STATS_COMPLETED = 1
+    VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED = 2
+    VIR_DOMAIN_AFFECT_LIVE = 1
+    VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES = 1
 
     def __init__(self, *vms: FakeVm, total_kib: int = 1000, driver: str = "QEMU") -> None:
         self.vms = list(vms)
@@ -144,8 +165,13 @@ class FakeLibvirt:
         self.openings: list[str] = []
         """Names of the threads that opened connections."""
         self.open_connections = 0
+        self.writable_connections: list[FakeConnection] = []
         self.xml_calls = 0
         self.callbacks: dict[int, Callable[..., None]] = {}
+
+    def open(self, uri: str) -> "FakeConnection":
+        self.writable_connections.append(self.openReadOnly(uri))
+        return self.writable_connections[-1]
 
     def openReadOnly(self, uri: str) -> "FakeConnection":
         self.openings.append(threading.current_thread().name)
@@ -165,9 +191,9 @@ class FakeLibvirt:
     def virEventRunDefaultImpl(self) -> int:
         return -1
 
-    def announce(self, event: int, vm: FakeVm) -> None:
+    def announce(self, event: int, vm: FakeVm, *details: object) -> None:
         """Have the callback for an event called, as libvirt's thread of events does."""
-        self.callbacks[event](None, FakeDomain(self, vm), None, None)
+        self.callbacks[event](None, FakeDomain(self, vm), *details, None)
 
     def end_all_hangs(self) -> None:
         for gate in (self.door, self.answers, *(vm.qemu for vm in self.vms), *(vm.jobs for vm in self.vms)):
@@ -179,10 +205,14 @@ class FakeConnection:
 
     def __init__(self, daemon: FakeLibvirt) -> None:
         self._daemon = daemon
+        self.is_alive = True
         daemon.open_connections += 1
 
     def close(self) -> None:
         self._daemon.open_connections -= 1
+
+    def isAlive(self) -> bool:
+        return self.is_alive
 
     def getType(self) -> str:
         return self._daemon.driver
@@ -279,8 +309,46 @@ class FakeDomain:
         self._vm.jobs.pass_through()
         return self._vm.job[0]
 
-    def jobStats(self) -> dict[str, int]:
-        return self._vm.job[1]
+    def jobStats(self, flags: int = 0) -> Mapping[str, int | str | bool]:
+        return self._vm.completed if flags else self._vm.job[1]
+
+    def blockJobInfo(self, disk: str, flags: int = 0) -> dict[str, int]:
+        self._vm.block_job_asks += 1
+        return self._vm.block_jobs.get(disk, {})
+
+    def setMemoryFlags(self, kib: int, flags: int) -> None:
+        self._act("setMemoryFlags", kib, flags)
+
+    def setMemoryStatsPeriod(self, period_s: int, flags: int) -> None:
+        self._act("setMemoryStatsPeriod", period_s, flags)
+
+    def abortJob(self) -> None:
+        self._act("abortJob")
+
+    def resume(self) -> None:
+        self._act("resume")
+
+    def backupBegin(self, xml: str, checkpoint_xml: str | None, flags: int) -> None:
+        self._act("backupBegin", xml, checkpoint_xml, flags)
+
+    def backupGetXMLDesc(self, flags: int) -> str:
+        if not self._vm.backup_xml:
+            raise FakeError(104, "no domain backup job present")
+        return self._vm.backup_xml
+
+    def blockJobSetSpeed(self, disk: str, bytes_per_s: int, flags: int) -> None:
+        if disk not in self._vm.block_jobs:
+            raise FakeError(8, f"disk {disk} does not have an active block job")
+        if self._vm.speed_refusal is not None:
+            raise self._vm.speed_refusal
+        self._act("blockJobSetSpeed", disk, bytes_per_s, flags)
+
+    def _act(self, *call: object) -> None:
+        self._check_presence()
+        if self._vm.refusal is not None:
+            raise self._vm.refusal
+        self._vm.qemu.pass_through()
+        self._vm.calls.append(call)
 
     def XMLDesc(self, flags: int) -> str:
         self._check_presence()

@@ -13,17 +13,15 @@ from vmtop.backends.libvirt_parse import (
     parse_bytes,
     parse_facts,
     parse_guest,
-    parse_job,
     parse_node_ksm,
     parse_node_memory,
     parse_state,
 )
-from vmtop.model.sample import GuestSample, JobKind, JobSample, VmFacts, VmState
+from vmtop.model.sample import GuestSample, VmFacts, VmState
 from vmtop.units import KIB, MIB
 
 CAPTURED = Path(__file__).parent / "captured"
 STATS: dict[str, dict[str, Any]] = json.loads((CAPTURED / "stats.json").read_text())
-JOBS: dict[str, dict[str, Any]] = json.loads((CAPTURED / "jobs.json").read_text())
 NODE: dict[str, dict[str, int]] = json.loads((CAPTURED / "node.json").read_text())
 RICH_XML = (CAPTURED / "rich.xml").read_text()
 
@@ -246,44 +244,6 @@ def test_any_text_gives_facts_or_a_value_error(xml: str) -> None:
         assert isinstance(parse_facts(xml), VmFacts)
     except ValueError as error:
         assert str(error)
-
-
-@pytest.mark.parametrize(
-    ("name", "job"),
-    [
-        ("idle", None),
-        (
-            "push backup",
-            JobSample(kind=JobKind.BACKUP, elapsed_s=0.44, processed_bytes=524288000, total_bytes=524288000),
-        ),
-        ("pull backup", JobSample(kind=JobKind.BACKUP, elapsed_s=0.369, processed_bytes=None, total_bytes=None)),
-        ("dump", JobSample(kind=JobKind.DUMP, elapsed_s=0.289, processed_bytes=168304640, total_bytes=168304640)),
-        ("save", JobSample(kind=JobKind.SAVE, elapsed_s=0.175, processed_bytes=168304640, total_bytes=168304640)),
-    ],
-)
-def test_jobs_of_real_guests(name: str, job: JobSample | None) -> None:
-    assert parse_job(JOBS[name]["info"], JOBS[name]["stats"]) == job
-
-
-def test_a_job_in_the_middle_counts_what_remains_not_what_was_sent() -> None:
-    info = [1, 2500, 0, 1000, 200, 300, 0, 0, 0, 0, 0, 0]
-    migration = {"operation": 5, "data_total": 1000, "data_processed": 200, "data_remaining": 300, "type": 1}
-    assert parse_job(info, migration) == JobSample(
-        kind=JobKind.MIGRATION_OUT, elapsed_s=2.5, processed_bytes=700, total_bytes=1000
-    )
-
-
-@pytest.mark.parametrize("ended", [0, 3, 4, 5])
-def test_a_job_that_has_ended_is_none(ended: int) -> None:
-    assert parse_job([ended, 10, 0, 100, 100, 0], {"operation": 9, "type": ended}) is None
-
-
-def test_a_job_whose_kind_libvirt_does_not_tell_is_still_shown() -> None:
-    job = JobSample(kind=JobKind.OTHER, elapsed_s=0.026, processed_bytes=40, total_bytes=100)
-    assert parse_job([2, 26, 0, 100, 40, 60], {"type": 0}) == job
-    assert parse_job([2, 26, 0, 0, 0, 0], {"type": 2, "operation": 77}) == JobSample(
-        kind=JobKind.OTHER, elapsed_s=0.026, processed_bytes=None, total_bytes=None
-    )
 
 
 def test_a_host_as_libvirt_sees_it() -> None:

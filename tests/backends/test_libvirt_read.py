@@ -20,7 +20,7 @@ from vmtop.backends.libvirt_bulk import IS_SLOW, TOO_MANY_HANG
 from vmtop.backends.libvirt_link import MOST_LEFT
 from vmtop.backends.libvirt_read import OFF_S, LibvirtBackend
 from vmtop.errors import AccessError, BackendError, ConnectError
-from vmtop.model.sample import Answer, JobKind, Sample, VmSample, VmState
+from vmtop.model.sample import Answer, FinishedJob, JobKind, Sample, VmSample, VmState
 from vmtop.units import GIB, KIB, MIB
 
 CAPTURED_UUID = "4b891907-2646-4029-bbb0-c18d0e555dbd"
@@ -383,7 +383,7 @@ def test_vms_that_are_off_are_listed_now_and_then_and_when_something_was_announc
     defined = FakeVm(uuid=vm_uuid(5), name="defined", number=-1)
     rig.daemon.vms.append(defined)
     assert "defined" not in by_name(rig.read(backend))
-    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, defined)
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, defined, 0, 0)
     assert "defined" in by_name(rig.read(backend))
     rig.daemon.vms.remove(defined)
     assert "defined" in by_name(rig.read(backend))
@@ -398,15 +398,15 @@ def test_whoever_asked_is_told_of_changes(rig: Rig) -> None:
     assert not backend.capability.has_events
     rig.read(backend)
     assert backend.capability.has_events
-    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, rig.daemon.vms[0])
-    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, rig.daemon.vms[0])
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, rig.daemon.vms[0], 4, 0)
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, rig.daemon.vms[0], {})
     rig.daemon.callbacks[-1](None, 1, None)
     assert changes == ["changed"] * 3
 
 
 def read_until(rig: Rig, backend: LibvirtBackend, condition: Callable[[Sample], bool]) -> Sample:
     """Read again and again; what is asked between samples needs a moment."""
-    samples = [rig.read(backend)]
+    samples: list[Sample] = []
 
     def is_met() -> bool:
         samples.append(rig.read(backend))
@@ -428,6 +428,142 @@ def test_a_job_appears_moves_and_goes(rig: Rig) -> None:
     read_until(rig, backend, lambda sample: [job.processed_bytes for job in by_name(sample)["vm4"].jobs] == [900])
     vms[3].job = IDLE
     read_until(rig, backend, lambda sample: by_name(sample)["vm4"].jobs == ())
+
+
+DISK_XML = "<domain><devices><disk><source file='/a'/><target dev='vda'/></disk></devices></domain>"
+COMMIT = {"type": 4, "bandwidth": 0, "cur": 300, "end": 500}
+DUMP = ([2, 900, 0, 100, 50, 50, *[0] * 6], {"operation": 8, "data_total": 100, "data_remaining": 50, "type": 2})
+DUMPED = {"operation": 8, "time_elapsed": 1200, "data_total": 100, "data_remaining": 0, "type": 3}
+
+
+def finished_in(rig: Rig, backend: LibvirtBackend) -> list[FinishedJob]:
+    """What ends until no job is left; a job and what is found about its end go in the same sample."""
+    finished: list[FinishedJob] = []
+
+    def no_job_is_left(sample: Sample) -> bool:
+        finished.extend(sample.finished)
+        return not any(vm.jobs for vm in sample.vms)
+
+    read_until(rig, backend, no_job_is_left)
+    return finished
+
+
+def test_an_announced_end_of_a_job_is_in_one_sample(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(2))
+    rig.read(backend)
+    stats = {"operation": 9, "time_elapsed": 250, "disk_total": 100, "disk_remaining": 60, "success": False}
+    event = FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED
+    rig.daemon.announce(event, rig.daemon.vms[1], {**stats, "errmsg": "No space left on device"})
+    (job,) = rig.read(backend).finished
+    assert (job.uuid, job.name, job.kind) == (vm_uuid(2), "vm2", JobKind.BACKUP)
+    assert (job.is_good, job.error, job.elapsed_s, job.processed_bytes) == (False, "No space left on device", 0.25, 40)
+    assert job.ended_s == rig.clock.time() - 1
+    assert rig.read(backend).finished == ()
+
+
+def test_an_end_is_not_lost_with_a_reading_that_fails(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.read(backend)
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, rig.daemon.vms[0], DUMPED)
+    rig.daemon.bulk_error = FakeError(1, "no")
+    with pytest.raises(BackendError):
+        rig.read(backend)
+    rig.daemon.bulk_error = None
+    assert [job.kind for job in rig.read(backend).finished] == [JobKind.DUMP]
+
+
+def test_a_job_whose_end_nobody_announces_is_asked_for_how_it_ended(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.job = DUMP
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    vm.job, vm.completed = IDLE, DUMPED
+    (job,) = finished_in(rig, backend)
+    assert (job.kind, job.is_good, job.elapsed_s, job.processed_bytes) == (JobKind.DUMP, True, 1.2, 100)
+
+
+@pytest.mark.parametrize("is_announced_first", [True, False])
+def test_an_end_that_is_announced_and_found_is_told_once(rig: Rig, is_announced_first: bool) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.job = DUMP
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    vm.job, vm.completed = IDLE, DUMPED
+
+    def announce() -> None:
+        rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, vm, DUMPED)
+
+    if is_announced_first:
+        announce()
+    told = finished_in(rig, backend)
+    if not is_announced_first:
+        announce()
+    assert len(told + finished_in(rig, backend)) == 1
+
+
+def test_two_jobs_that_look_alike_are_both_told(rig: Rig) -> None:
+    backend = rig.backend(*make_fake_vms(1))
+    rig.read(backend)
+    for _ in range(2):
+        rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, rig.daemon.vms[0], DUMPED)
+    assert len(rig.read(backend).finished) == 2
+
+
+@pytest.mark.parametrize(
+    "stats", [{**DUMPED, "operation": 2}, {**DUMPED, "time_elapsed": 800}, {"type": 0}], ids=["save", "older", "none"]
+)
+def test_statistics_of_another_job_tell_nothing_of_one_that_is_gone(rig: Rig, stats: dict[str, Any]) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.job = DUMP
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    vm.job, vm.completed = IDLE, stats
+    assert finished_in(rig, backend) == []
+
+
+def test_a_block_job_is_seen_when_something_hints_at_it_followed_and_told_when_it_ends(rig: Rig) -> None:
+    vms = make_fake_vms(3)
+    for vm in vms:
+        vm.xml = DISK_XML
+    backend = rig.backend(*vms)
+    read_until(rig, backend, lambda _: all(vm.block_job_asks for vm in vms))
+    asked = [vm.block_job_asks for vm in vms]
+    vms[1].block_jobs = {"vda": COMMIT}
+    event = FakeLibvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2
+    rig.daemon.announce(event, vms[1], "vda", 4, 3)
+    sample = read_until(rig, backend, lambda sample: by_name(sample)["vm2"].jobs != ())
+    assert sample.finished == (), "to be ready is not the end"
+    (job,) = by_name(sample)["vm2"].jobs
+    assert (job.kind, job.disk, job.processed_bytes, job.total_bytes) == (JobKind.BLOCK_COMMIT, "vda", 300, 500)
+    vms[1].block_jobs = {"vda": {**COMMIT, "cur": 400}}
+    read_until(rig, backend, lambda sample: [job.processed_bytes for job in by_name(sample)["vm2"].jobs] == [400])
+    vms[1].block_jobs = {}
+    rig.daemon.announce(event, vms[1], "vda", 4, 0)
+    sample = rig.read(backend)
+    assert [(job.kind, job.is_good) for job in sample.finished] == [(JobKind.BLOCK_COMMIT, True)]
+    read_until(rig, backend, lambda sample: by_name(sample)["vm2"].jobs == ())
+    for number in (0, 2):
+        assert vms[number].block_job_asks == asked[number], "nothing hints at a job there"
+
+
+def test_an_internal_snapshot_that_lets_nobody_ask_is_shown_as_a_job(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    backend = rig.backend(vm)
+    rig.read(backend)
+    vm.has_job_lock, vm.state = True, (3, 3)
+    (shown,) = rig.read(backend).vms
+    assert (shown.state, shown.state_reason, shown.answer) == (VmState.PAUSED, "saving", Answer.BUSY)
+    (job,) = shown.jobs
+    assert (job.kind, job.elapsed_s, job.processed_bytes, job.total_bytes) == (JobKind.SNAPSHOT, None, None, None)
+    vm.has_job_lock, vm.state = False, (1, 5)
+    assert rig.read(backend).vms[0].jobs == ()
+
+
+def test_a_guest_that_an_io_error_paused_says_so(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.state = (3, 5)
+    (shown,) = rig.read(rig.backend(vm)).vms
+    assert (shown.state, shown.state_reason) == (VmState.PAUSED, "I/O error")
 
 
 def test_calls_for_single_vms_that_hang_do_not_hold_up_the_sample(rig: Rig) -> None:
@@ -636,11 +772,11 @@ def test_a_thousand_vms_are_read_in_one_go(libvirt: Any, tmp_path: Path) -> None
     backend = LibvirtBackend(write_test_domains(tmp_path, count=1000))
     backend.read_sample()
     sample = backend.read_sample()
-    backend.close()
     assert len(sample.vms) == 1000
     assert sum(vm.guest is not None for vm in sample.vms) == 900
-    assert all(vm.facts is not None for vm in sample.vms)
     assert sample.read_s < 2, "0.05 s on an idle machine"
+    assert becomes_true(lambda: all(vm.facts is not None for vm in backend.read_sample().vms))
+    backend.close()
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,14 @@ def links(daemon: FakeLibvirt) -> Iterator[Links]:
     links.close()
 
 
+def nobody_ends(uuid: str, name: str, stats: object) -> None:
+    pytest.fail(f"no job of {name} ended")
+
+
 def test_a_round_that_gets_on_is_waited_for_and_one_that_does_not_is_left_behind(
     daemon: FakeLibvirt, links: Links
 ) -> None:
-    surveyor = Surveyor(daemon, links, DEADLINE_S)
+    surveyor = Surveyor(daemon, links, DEADLINE_S, nobody_ends)
     first, second = (vm.uuid for vm in daemon.vms)
     surveyor.begin(0.0, running=[], off=[vm_uuid(9)], turn=0)
     surveyor.wait()
@@ -65,7 +69,7 @@ def test_a_round_that_gets_on_is_waited_for_and_one_that_does_not_is_left_behind
 
 
 def test_jobs_of_a_vm_that_is_off_are_over(daemon: FakeLibvirt, links: Links) -> None:
-    surveyor = Surveyor(daemon, links, DEADLINE_S)
+    surveyor = Surveyor(daemon, links, DEADLINE_S, nobody_ends)
     uuid = daemon.vms[0].uuid
     surveyor.begin(0.0, running=[uuid], off=[], turn=1)
     surveyor.wait()
@@ -76,7 +80,7 @@ def test_jobs_of_a_vm_that_is_off_are_over(daemon: FakeLibvirt, links: Links) ->
 
 
 def test_vms_that_are_gone_are_forgotten(daemon: FakeLibvirt, links: Links) -> None:
-    surveyor = Surveyor(daemon, links, DEADLINE_S)
+    surveyor = Surveyor(daemon, links, DEADLINE_S, nobody_ends)
     surveyor.known("gone").facts_asked_s = 7.0
     surveyor.known("here").facts_asked_s = 7.0
     surveyor.keep({"here"})

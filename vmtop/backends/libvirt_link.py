@@ -56,8 +56,8 @@ _ACCESS_WORDS = ("permission denied", "polkit", "system bus", "authentication")
 _NO_DAEMON_WORDS = ("No such file", "refused")
 _URI_CODES = frozenset({5, 8})
 """VIR_ERR_NO_CONNECT, INVALID_ARG."""
-_FROM_RPC = 7
-"""VIR_FROM_RPC: the way to the daemon, not what the daemon was asked."""
+FROM_RPC = 7
+"""VIRFROM_RPC: the way to the daemon, not what the daemon was asked."""
 
 
 def load_binding() -> Any:
@@ -162,10 +162,10 @@ def pid_folders(target: Target, root: Path) -> Sequence[Path]:
 
 def explain(error: Any, target: Target, *, is_opening: bool) -> BackendError:
     """An error of libvirt in words that say what, where and what now."""
-    code, text = error.get_error_code(), _text_of(error)
+    code, text = error.get_error_code(), text_of(error)
     if code in _ACCESS_CODES or any(word in text.lower() for word in _ACCESS_WORDS):
         return AccessError(f"{target.uri} refuses us: {text}. {_ASK_THERE if target.is_remote else _JOIN_GROUP}")
-    if not is_opening and error.get_error_domain() == _FROM_RPC:
+    if not is_opening and error.get_error_domain() == FROM_RPC:
         return ConnectError(f"the connection to {target.uri} is gone: {text}")
     if not is_opening:
         return BackendError(f"reading {target.uri} failed: {text}")
@@ -179,7 +179,8 @@ def explain(error: Any, target: Target, *, is_opening: bool) -> BackendError:
     return ConnectError(f"no connection to {target.uri}: {text}")
 
 
-def _text_of(error: Any) -> str:
+def text_of(error: Any) -> str:
+    """What an error of libvirt says, in one line; it may say nothing."""
     return " ".join((error.get_error_message() or "").split()) or "libvirt gives no reason"
 
 
@@ -206,9 +207,9 @@ def ask_if_told(binding: Any, call: Callable[..., Mapping[str, int]], *arguments
     try:
         return Told(figures=call(*arguments))
     except binding.libvirtError as error:
-        if error.get_error_domain() == _FROM_RPC:
+        if error.get_error_domain() == FROM_RPC:
             raise
-        return Told(failure=None if never_can(error) else f"libvirt failed to tell it: {_text_of(error)}")
+        return Told(failure=None if never_can(error) else f"libvirt failed to tell it: {text_of(error)}")
 
 
 class Link:

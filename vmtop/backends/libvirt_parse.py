@@ -4,11 +4,10 @@ Names, XML and the figures that guests send are foreign: they may be broken, or 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
-from vmtop.model.sample import GuestSample, JobKind, JobSample, KsmSample, VmFacts, VmState
+from vmtop.backends.libvirt_xml import amount_bytes, parse_xml, whole_number
+from vmtop.model.sample import GuestSample, KsmSample, VmFacts, VmState
 from vmtop.units import KIB, PAGE_BYTES
 
 Stats = Mapping[str, int | str | bool]
@@ -60,24 +59,6 @@ _VFIO_PATHS = (
     "devices/interface[@type='hostdev']",
     "devices/disk[@type='nvme']",
 )
-
-_BACKUP = 9
-_JOB_KINDS = {
-    1: JobKind.START,
-    2: JobKind.SAVE,
-    3: JobKind.RESTORE,
-    4: JobKind.MIGRATION_IN,
-    5: JobKind.MIGRATION_OUT,
-    6: JobKind.SNAPSHOT,
-    7: JobKind.REVERT,
-    8: JobKind.DUMP,
-    _BACKUP: JobKind.BACKUP,
-    10: JobKind.SNAPSHOT_DELETE,
-}
-"""By number: virDomainJobOperation."""
-
-_RUNNING_JOBS = (1, 2)
-"""virDomainJobType: with and without a known end. The others are none and the ways in which one has ended."""
 
 
 def parse_state(stats: Stats) -> tuple[VmState, str | None]:
@@ -141,7 +122,11 @@ def parse_facts(xml: str) -> VmFacts:
     Raises:
         ValueError: the XML is broken, or says something that no definition says; the text says what.
     """
-    domain = _parse_xml(xml)
+    return parse_facts_in(parse_xml(xml))
+
+
+def parse_facts_in(domain: Element) -> VmFacts:
+    """The same from a tree; see `parse_facts`."""
     balloon = domain.find("devices/memballoon")
     has_balloon = balloon is not None and balloon.get("model") != "none"
     guarantee = domain.find("memtune/min_guarantee")
@@ -151,51 +136,19 @@ def parse_facts(xml: str) -> VmFacts:
         has_autodeflate=balloon is not None and balloon.get("autodeflate") == "on",
         has_free_page_reporting=balloon is not None and balloon.get("freePageReporting") == "on",
         virtio_mem_bytes=sum(
-            _amount_bytes(current) for current in domain.findall("devices/memory[@model='virtio-mem']/target/current")
+            amount_bytes(current) for current in domain.findall("devices/memory[@model='virtio-mem']/target/current")
         ),
         has_hugepages=domain.find("memoryBacking/hugepages") is not None,
         has_nosharepages=domain.find("memoryBacking/nosharepages") is not None,
         is_locked=domain.find("memoryBacking/locked") is not None,
         has_vfio=any(domain.find(path) is not None for path in _VFIO_PATHS),
-        min_guarantee_bytes=None if guarantee is None else _amount_bytes(guarantee),
+        min_guarantee_bytes=None if guarantee is None else amount_bytes(guarantee),
     )
 
 
 def _stats_period_s(balloon: Element) -> int:
     stats = balloon.find("stats")
-    return 0 if stats is None else _whole_number(stats.get("period", "0"))
-
-
-def _amount_bytes(element: Element) -> int:
-    if element.get("unit") != "KiB":
-        raise ValueError(f"<{element.tag}> is in {element.get('unit')!r}, and libvirt always writes KiB")
-    return _whole_number(element.text or "") * KIB
-
-
-def _whole_number(text: str) -> int:
-    # int() takes more than libvirt ever writes: signs, underscores, digits of other scripts.
-    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 30):
-        raise ValueError(f"{text[:30]!r} is no whole number")
-    return int(text)
-
-
-def _parse_xml(xml: str) -> Element:
-    """A tree from a document that may be made to harm: one with a DTD, and so with entities, is refused."""
-    builder = TreeBuilder()
-
-    def refuse(*_declaration: object) -> NoReturn:
-        raise ValueError("the XML declares a document type, which libvirt never writes")
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(xml, True)
-    except expat.ExpatError as error:
-        raise ValueError(f"the XML is broken: {error}") from error
-    return builder.close()
+    return 0 if stats is None else whole_number(stats.get("period", "0"))
 
 
 def parse_node_memory(stats: Mapping[str, int]) -> dict[str, int]:
@@ -230,28 +183,4 @@ def parse_node_ksm(parameters: Mapping[str, int]) -> KsmSample | None:
         pages_to_scan=parameters.get("shm_pages_to_scan"),
         sleep_s=None if sleep_ms is None else sleep_ms / 1000,
         cpu_s=None,
-    )
-
-
-def parse_job(info: Sequence[int], stats: Mapping[str, int | str | bool]) -> JobSample | None:
-    """The job that runs on a VM; None when none does (`virsh domjobinfo VM`).
-
-    Args:
-        info: virDomainGetJobInfo: type, elapsed and remaining milliseconds, bytes in all, bytes done, and more.
-        stats: virDomainGetJobStats, the only one to know what kind of job it is; it may miss a job that `info` has.
-    """
-    if info[0] not in _RUNNING_JOBS:
-        return None
-    operation = stats.get("operation", 0)
-    if operation:
-        sizes = "disk" if operation == _BACKUP else "data"
-        total, remaining = int(stats.get(f"{sizes}_total", 0)), int(stats.get(f"{sizes}_remaining", 0))
-    else:
-        total, remaining = info[3], info[3] - info[4]
-    # Not `processed`: that leaves out empty pages, which need no sending, so that it would never reach the total.
-    return JobSample(
-        kind=_JOB_KINDS.get(int(operation), JobKind.OTHER),
-        elapsed_s=info[1] / 1000,
-        processed_bytes=max(0, total - remaining) if total else None,
-        total_bytes=total or None,
     )

@@ -8,13 +8,15 @@ announces a change (`libvirt_events`). Here the answers are joined with what was
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vmtop.backends.base import Clock
+from vmtop.backends.backup_folder import read_backups
+from vmtop.backends.base import Clock, FaultControl
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.libvirt_bulk import BulkReader, Reply, Request, Row, RowReader
+from vmtop.backends.libvirt_control import LibvirtControl, ability
 from vmtop.backends.libvirt_events import Bulletin, start_event_loop
 from vmtop.backends.libvirt_host import Node, build_remote_host, read_node, why_elsewhere
 from vmtop.backends.libvirt_link import (
@@ -31,8 +33,8 @@ from vmtop.backends.libvirt_survey import Surveyor
 from vmtop.backends.libvirt_vm import Run, build_off_vm, build_running_vm
 from vmtop.backends.procfs_host import HostReader, read_here
 from vmtop.backends.procfs_qemu import QemuFinder
-from vmtop.errors import ConnectError
-from vmtop.model.capability import Capability
+from vmtop.errors import ConnectError, ControlError
+from vmtop.model.recovery import BackupFolder
 from vmtop.model.sample import HostSample, Sample, VmSample
 
 OFF_S = 10.0
@@ -67,6 +69,7 @@ class LibvirtBackend:
 
     name = "libvirt"
     is_simulated = False
+    fault_control: FaultControl | None = None
 
     def __init__(
         self,
@@ -93,15 +96,15 @@ class LibvirtBackend:
             ConnectError: the URI is none.
         """
         self.uri = uri
-        self.capability = Capability(is_readonly=True, has_events=False)
         self._deadline_s = deadline_s
         self._connect_s = connect_s
         self._clock = SystemClock() if clock is None else clock
         self._target = parse_uri(uri)
         self._binding = load_binding() if binding is None else binding
         self._links = Links(self._binding, self._target)
-        self._bulletin = Bulletin()
-        self._surveyor = Surveyor(self._binding, self._links, deadline_s)
+        self.capability = ability(self._target)
+        self._bulletin = Bulletin(self._clock.time)
+        self._surveyor = Surveyor(self._binding, self._links, deadline_s, self._bulletin.note_found_end)
         self._root = proc_root
         self._finder = QemuFinder(proc_root, pid_folders(self._target, proc_root))
         self._opening: Link | None = None
@@ -114,6 +117,33 @@ class LibvirtBackend:
     def on_change(self, notify: Callable[[], None]) -> None:
         """Have `notify` called, from libvirt's thread of events, when VMs come, go or end a job, or the daemon goes."""
         self._bulletin.on_change(notify)
+
+    def read_backups(self, folder: str, uuid: str) -> BackupFolder:
+        """The backups of a VM that vmtop made below a folder on this machine.
+
+        Raises:
+            ControlError: the VMs are on another machine, or the folder cannot be read.
+        """
+        source = self._source
+        if source is None or source.host_reader is None:
+            raise ControlError(f"{folder} is on the host of {self.uri}, and cannot be seen from here")
+        return read_backups(folder, uuid)
+
+    def open_control(self) -> LibvirtControl:
+        """What changes VMs here, on connections of its own.
+
+        Raises:
+            ControlError: vmtop does not change VMs of this driver.
+        """
+        if self.capability.is_readonly:
+            raise ControlError(f"vmtop only looks at VMs of {self.uri}: it was never tried to change any there")
+        return LibvirtControl(
+            self._binding,
+            self._target,
+            clock=self._clock,
+            proc_root=self._root,
+            note_act=self._bulletin.note_act,
+        )
 
     def close(self) -> None:
         """Let go of all connections; those that hang close when their calls end."""
@@ -146,6 +176,7 @@ class LibvirtBackend:
             is_local=source.host_reader is not None,
             host=host,
             vms=self._build_vms(source, reply.running),
+            finished=self._bulletin.take_finished(),
             notices=() if reply.hindrance is None else (reply.hindrance,),
         )
 
@@ -159,7 +190,7 @@ class LibvirtBackend:
         side = self._links.open("vmtop-side", lambda connection: self._bulletin.subscribe(binding, connection))
         with self._explained(is_opening=True):
             node, elsewhere = side.ask(self._look_where, self._connect_s)
-        self.capability = Capability(is_readonly=True, has_events=self._bulletin.has_events)
+        self.capability = replace(self.capability, has_events=self._bulletin.has_events)
         no_process = "no process with this UUID is visible here" if node.is_qemu else "the VM is no QEMU process"
         reader = RowReader(binding, is_qemu=node.is_qemu)
         return _Source(

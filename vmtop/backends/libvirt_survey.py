@@ -5,13 +5,16 @@ between samples, on a connection of their own, for some of the VMs each time.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from vmtop.backends.libvirt_job_parse import JobStats, is_end_of, parse_block_job, parse_job
 from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
-from vmtop.backends.libvirt_parse import parse_facts, parse_job
+from vmtop.backends.libvirt_parse import parse_facts_in
+from vmtop.backends.libvirt_storage_parse import parse_disks_in
+from vmtop.backends.libvirt_xml import parse_xml
 from vmtop.model.sample import JobSample, VmFacts
 
 FACTS_S = 60.0
@@ -30,6 +33,21 @@ class Known:
     facts_reason: str = "its definition was not read yet"
     """Why there are no facts."""
     facts_asked_s: float = NEVER
+    disks: tuple[str, ...] = ()
+    """Names of the disks in the definition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What to ask about one VM."""
+
+    wants_job: bool
+    wants_block_jobs: bool
+    wants_facts: bool
+    disks: tuple[str, ...]
+    """As far as known; a definition that is read in the same round tells them anew."""
+    followed: tuple[JobSample, ...]
+    """Jobs that were there when it was asked last."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,15 +55,23 @@ class Finding:
     """What one round of calls brought for one VM; None where nothing was asked, or the call failed."""
 
     jobs: tuple[JobSample, ...] | None = None
+    ended: JobStats | None = None
+    """Statistics of the job that was followed, and is over."""
+    name: str = ""
     facts: VmFacts | None = None
     facts_reason: str | None = None
+    disks: tuple[str, ...] | None = None
 
 
 class Surveyor:
     """Keeps jobs and definitions as fresh as is cheap; what it knows outlives connections."""
 
-    def __init__(self, binding: Any, links: Links, deadline_s: float) -> None:
+    def __init__(
+        self, binding: Any, links: Links, deadline_s: float, note_end: Callable[[str, str, JobStats], None]
+    ) -> None:
+        """Take what to talk on, and who is to know of jobs that have ended: gets UUID, name and statistics."""
         self._binding = binding
+        self._note_end = note_end
         self._links = links
         self._deadline_s = deadline_s
         self._known: dict[str, Known] = {}
@@ -89,22 +115,31 @@ class Surveyor:
         # A job that is known is followed at every sample.
         jobs_asked_s = {uuid: NEVER if self.known(uuid).jobs else self.known(uuid).jobs_asked_s for uuid in running}
         facts_asked_s = {uuid: self.known(uuid).facts_asked_s for uuid in (*running, *off)}
-        jobs_of = choose(jobs_asked_s, turn, now_s)
         facts_of = choose(facts_asked_s, turn, now_s - FACTS_S)
+        jobs_of = choose(jobs_asked_s, turn, now_s) | (facts_of & jobs_asked_s.keys())
         for uuid in jobs_of:
             self.known(uuid).jobs_asked_s = now_s
         for uuid in facts_of:
             self.known(uuid).facts_asked_s = now_s
         if not jobs_of and not facts_of:
             return
+        questions = {
+            uuid: Question(
+                wants_job=uuid in jobs_of,
+                # A call for each disk: where something hints at a job, and else as seldom as the definition is read.
+                wants_block_jobs=uuid in facts_of or jobs_asked_s[uuid] == NEVER,
+                wants_facts=uuid in facts_of,
+                disks=self.known(uuid).disks,
+                followed=self.known(uuid).jobs,
+            )
+            for uuid in jobs_of | facts_of
+        }
         if self._link is None:
             self._link = self._links.open("vmtop-survey")
         binding = self._binding
         findings: dict[str, Finding] = {}
         self._findings, self._facts_of, self._moved_s = findings, set(facts_of), now_s
-        self._round = self._link.submit(
-            lambda connection: survey(binding, connection, findings, jobs_of=jobs_of, facts_of=facts_of)
-        )
+        self._round = self._link.submit(lambda connection: survey(binding, connection, questions, findings))
 
     def wait(self) -> None:
         """Give the round that is under way its deadline."""
@@ -121,6 +156,8 @@ class Surveyor:
             self._facts_of.discard(uuid)
             self._moved_s = now_s
             _update(self.known(uuid), finding)
+            if finding.ended is not None:
+                self._note_end(uuid, finding.name, finding.ended)
         if not self._link.opened.done():
             self._moved_s = now_s
         if not is_over and (now_s - self._moved_s <= self._deadline_s or self._links.stuck >= MOST_LEFT):
@@ -159,43 +196,65 @@ def choose(asked_s: Mapping[str, float], turn: int, before_s: float) -> set[str]
     return soon.union(sorted(waiting, key=lambda uuid: asked_s[uuid])[:turn])
 
 
-def survey(
-    binding: Any,
-    connection: Any,
-    findings: dict[str, Finding],
-    *,
-    jobs_of: Collection[str],
-    facts_of: Collection[str],
-) -> None:
+def survey(binding: Any, connection: Any, questions: Mapping[str, Question], findings: dict[str, Finding]) -> None:
     """Ask libvirt about some VMs; each finding is there as soon as it is complete, should a later call hang."""
-    for uuid in sorted({*jobs_of, *facts_of}):
+    for uuid in sorted(questions):
         try:
             domain = connection.lookupByUUIDString(uuid)
         except binding.libvirtError as error:
             if error.get_error_code() != NO_DOMAIN:
                 raise
             continue
-        finding = Finding()
-        if uuid in jobs_of:
-            finding.jobs = _ask_jobs(binding, domain)
-        if uuid in facts_of:
+        question, finding = questions[uuid], Finding(name=domain.name())
+        if question.wants_facts:
             _ask_facts(binding, domain, finding)
+        if question.wants_job:
+            _ask_jobs(binding, domain, question, finding)
         findings[uuid] = finding
 
 
-def _ask_jobs(binding: Any, domain: Any) -> tuple[JobSample, ...] | None:
+def _ask_jobs(binding: Any, domain: Any, question: Question, finding: Finding) -> None:
     try:
         info = domain.jobInfo()
         job = parse_job(info, domain.jobStats()) if info[0] else None
     except binding.libvirtError:
         # It ended in between, something else holds it, or this driver knows no jobs: what is known of it stays.
+        return
+    block_jobs: Sequence[JobSample] = [each for each in question.followed if each.disk is not None]
+    if question.wants_block_jobs:
+        disks = question.disks if finding.disks is None else finding.disks
+        block_jobs = [each for disk in disks if (each := _ask_block_job(binding, domain, disk)) is not None]
+    finding.jobs = (*block_jobs,) if job is None else (job, *block_jobs)
+    followed = next((each for each in question.followed if each.disk is None), None)
+    if followed is not None and (job is None or job.kind is not followed.kind):
+        finding.ended = _ask_end(binding, domain, followed)
+
+
+def _ask_block_job(binding: Any, domain: Any, disk: str) -> JobSample | None:
+    try:
+        return parse_block_job(domain.blockJobInfo(disk), disk)
+    except binding.libvirtError:
+        # The disk was unplugged, or this driver knows no block jobs.
         return None
-    return () if job is None else (job,)
+
+
+def _ask_end(binding: Any, domain: Any, followed: JobSample) -> JobStats | None:
+    """How a job ended, should no event tell: some kinds have none, and a new connection misses what was before it."""
+    try:
+        stats: JobStats = domain.jobStats(
+            binding.VIR_DOMAIN_JOB_STATS_COMPLETED | binding.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+        )
+    except (binding.libvirtError, AttributeError):
+        return None
+    # libvirt tells of the last job that left statistics, which may be one from long ago.
+    return stats if is_end_of(followed, stats) else None
 
 
 def _ask_facts(binding: Any, domain: Any, finding: Finding) -> None:
     try:
-        finding.facts = parse_facts(domain.XMLDesc(0))
+        definition = parse_xml(domain.XMLDesc(0))
+        finding.facts = parse_facts_in(definition)
+        finding.disks = tuple(disk.target for disk in parse_disks_in(definition))
     except binding.libvirtError as error:
         finding.facts_reason = f"libvirt did not tell the definition: {error.get_error_message()}"
     except ValueError as error:
@@ -205,6 +264,8 @@ def _ask_facts(binding: Any, domain: Any, finding: Finding) -> None:
 def _update(known: Known, finding: Finding) -> None:
     if finding.jobs is not None:
         known.jobs = finding.jobs
+    if finding.disks is not None:
+        known.disks = finding.disks
     if finding.facts is not None:
         known.facts = finding.facts
     elif finding.facts_reason is not None:

@@ -7,9 +7,10 @@ from vmtop.backends.libvirt_bulk import Row
 from vmtop.backends.libvirt_parse import parse_bytes, parse_guest, parse_state
 from vmtop.backends.libvirt_survey import Known
 from vmtop.backends.procfs_qemu import QemuProcess
-from vmtop.model.sample import Answer, GuestSample, QemuSample, VmSample, VmState
+from vmtop.model.sample import Answer, GuestSample, JobKind, JobSample, QemuSample, VmSample, VmState
 
 _JOB_REASONS = frozenset({"migrating", "saving", "dumping", "creating snapshot", "post-copy"})
+_SAVING = "saving"
 _OFF = "the VM is not running"
 _NOT_TOLD = "libvirt does not tell it"
 _NOT_ANSWERED = {
@@ -101,9 +102,16 @@ def build_running_vm(row: Row, run: Run, known: Known, no_process: str) -> VmSam
         guest=run.guest,
         qemu=run.qemu,
         facts=known.facts,
-        jobs=known.jobs,
+        jobs=known.jobs or _unaskable_jobs(row, run),
         unknown=unknown,
     )
+
+
+def _unaskable_jobs(row: Row, run: Run) -> tuple[JobSample, ...]:
+    """An internal snapshot: the only job that saves a VM and lets nobody ask about it meanwhile."""
+    if row.answer is Answer.BUSY and run.state is VmState.PAUSED and run.state_reason == _SAVING:
+        return (JobSample(kind=JobKind.SNAPSHOT, elapsed_s=None, processed_bytes=None, total_bytes=None),)
+    return ()
 
 
 def build_off_vm(row: Row, known: Known) -> VmSample:

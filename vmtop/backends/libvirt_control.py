@@ -1,0 +1,168 @@
+"""What vmtop changes about VMs through libvirt; it does what it is asked, for the guard has been asked before."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vmtop.backends.base import Clock
+from vmtop.backends.libvirt_act import Acts, explain_refusal
+from vmtop.backends.libvirt_backup import build_backup_xml, build_checkpoint_xml, limit_backup
+from vmtop.backends.libvirt_host import read_node, why_elsewhere
+from vmtop.backends.libvirt_link import Target
+from vmtop.backends.libvirt_parse import parse_facts
+from vmtop.backends.libvirt_snapshot import take_snapshot
+from vmtop.backends.libvirt_storage import read_storage
+from vmtop.backends.libvirt_storage_parse import parse_disks
+from vmtop.backends.procfs_host import read_here
+from vmtop.errors import ControlError
+from vmtop.model.capability import Capability
+from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
+from vmtop.units import KIB
+
+_NO_BACKUP = 104
+"""VIR_ERR_NO_DOMAIN_BACKUP."""
+
+_ABILITIES = {
+    "qemu": Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True),
+    "test": Capability(is_readonly=False, can_balloon=True, can_snapshot=True),
+}
+"""By driver; vmtop does nothing with VMs on which it was never tried."""
+
+
+def ability(target: Target) -> Capability:
+    """What can be done with the VMs of a target."""
+    # Each connection to a file of test domains is a world of its own, so that nothing would change in the one we read.
+    is_fleeting = target.driver == "test" and target.path != "/default"
+    return Capability() if is_fleeting else _ABILITIES.get(target.driver, Capability())
+
+
+class LibvirtControl:
+    """Changes VMs of one daemon, on connections of its own that are opened when they are needed; see `Control`.
+
+    Its methods may be called from several threads at once.
+    """
+
+    def __init__(
+        self, binding: Any, target: Target, *, clock: Clock, proc_root: Path, note_act: Callable[[str], None]
+    ) -> None:
+        """Prepare to act; nothing is opened yet.
+
+        Args:
+            binding: the libvirt module.
+            target: whose VMs.
+            clock: where the time comes from.
+            proc_root: the folder that holds /proc, to tell whether the daemon is on this host.
+            note_act: called with the UUID of a VM after each act, also one that failed.
+        """
+        self._binding = binding
+        self._target = target
+        self._clock = clock
+        self._root = proc_root
+        self._note_act = note_act
+        self._acts = Acts(binding, target)
+
+    def close(self) -> None:
+        """Let go of the connections, of those in use when their calls end."""
+        self._acts.close()
+
+    def set_balloon(self, uuid: str, target_bytes: int) -> None:
+        """Ask for a balloon size, memory of virtio-mem devices included, as libvirt tells it; rounded down to KiB."""
+        with self._domain(uuid) as domain:
+            # libvirt counts these devices in what it tells, and not in what it takes.
+            out_of_reach = parse_facts(domain.XMLDesc(0)).virtio_mem_bytes
+            domain.setMemoryFlags((target_bytes - out_of_reach) // KIB, self._binding.VIR_DOMAIN_AFFECT_LIVE)
+
+    def set_stats_period(self, uuid: str, period_s: int) -> None:
+        """Have the guest send its figures every so many seconds, 0 for never."""
+        with self._domain(uuid) as domain:
+            domain.setMemoryStatsPeriod(period_s, self._binding.VIR_DOMAIN_AFFECT_LIVE)
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
+        with self._acts.connection() as connection, _readable():
+            node = read_node(self._binding, connection)
+            return read_storage(
+                self._binding,
+                connection,
+                uuid,
+                elsewhere=why_elsewhere(node, self._target, read_here(self._root)),
+                now_s=self._clock.monotonic(),
+                is_qemu=node.is_qemu,
+            )
+
+    def take_snapshot(self, uuid: str, request: SnapshotRequest) -> float | None:
+        """Take a snapshot and return when it is complete; tells for how long the guest stood still."""
+        with self._acting(uuid) as connection:
+            return take_snapshot(self._binding, connection, uuid, request)
+
+    def revert_snapshot(self, uuid: str, name: str) -> None:
+        """Throw away the present state for that of a snapshot, and return when it is done."""
+        with self._domain(uuid) as domain:
+            domain.revertToSnapshot(domain.snapshotLookupByName(name), 0)
+
+    def delete_snapshot(self, uuid: str, name: str) -> None:
+        """Delete one snapshot, merging what it holds where needed, and return when done."""
+        with self._domain(uuid) as domain:
+            domain.snapshotLookupByName(name).delete(0)
+
+    def start_backup(self, uuid: str, request: BackupRequest) -> None:
+        """Begin a push backup; the limit is set when it runs, which a small disk may be too quick for."""
+        with self._domain(uuid) as domain:
+            disks = [disk.target for disk in parse_disks(domain.XMLDesc(0))]
+            domain.backupBegin(build_backup_xml(request, disks), build_checkpoint_xml(request, disks), 0)
+            if request.bytes_per_s is not None:
+                self._limit_new_backup(domain, request.bytes_per_s)
+
+    def cancel_job(self, uuid: str) -> None:
+        """Cancel the job of a VM."""
+        with self._domain(uuid) as domain:
+            domain.abortJob()
+
+    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
+        """Limit the rate of a running backup, for each of its disks; 0 for no limit."""
+        with self._domain(uuid) as domain:
+            limit_backup(self._binding, domain, bytes_per_s)
+
+    def delete_checkpoint(self, uuid: str, name: str) -> None:
+        """Delete a checkpoint with its bitmaps."""
+        with self._domain(uuid) as domain:
+            domain.checkpointLookupByName(name).delete(0)
+
+    def resume(self, uuid: str) -> None:
+        """Let a paused VM go on."""
+        with self._domain(uuid) as domain:
+            domain.resume()
+
+    @contextmanager
+    def _acting(self, uuid: str) -> Iterator[Any]:
+        try:
+            with self._acts.connection() as connection, _readable():
+                yield connection
+        finally:
+            self._note_act(uuid)
+
+    @contextmanager
+    def _domain(self, uuid: str) -> Iterator[Any]:
+        with self._acting(uuid) as connection:
+            yield connection.lookupByUUIDString(uuid)
+
+    def _limit_new_backup(self, domain: Any, bytes_per_s: int) -> None:
+        try:
+            limit_backup(self._binding, domain, bytes_per_s)
+        except self._binding.libvirtError as error:
+            if error.get_error_code() != _NO_BACKUP:
+                # Whoever is told that a backup did not begin clears away its files.
+                with suppress(self._binding.libvirtError):
+                    domain.abortJob()
+                raise ControlError(
+                    f"the backup was cancelled, as its limit could not be set: {explain_refusal(error)}"
+                ) from error
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ControlError(f"what was asked, or what libvirt tells of the VM, cannot be read: {error}") from error

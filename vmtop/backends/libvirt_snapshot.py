@@ -1,0 +1,83 @@
+"""Snapshots through libvirt: what is asked for as XML and flags, and for how long the guest stands still."""
+
+import time
+from threading import Condition
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.storage import SnapshotRequest
+
+_SUSPENDED, _RESUMED = 3, 4
+"""VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_RESUMED."""
+
+_LATE_EVENT_S = 1.0
+"""An event that has not come so long after the call has returned will not come any more."""
+
+
+def build_snapshot_xml(request: SnapshotRequest) -> str:
+    """What virDomainSnapshotCreateXML takes; libvirt finds the disks, and names for their overlays, by itself."""
+    snapshot = Element("domainsnapshot")
+    SubElement(snapshot, "name").text = request.name
+    if request.kind is SnapshotKind.EXTERNAL:
+        SubElement(snapshot, "memory", snapshot="external", file=request.memory_path or "")
+    return tostring(snapshot, encoding="unicode")
+
+
+def snapshot_flags(binding: Any, request: SnapshotRequest) -> int:
+    """How virDomainSnapshotCreateXML is to take it."""
+    if request.kind is SnapshotKind.EXTERNAL:
+        return int(binding.VIR_DOMAIN_SNAPSHOT_CREATE_LIVE)
+    if request.kind is SnapshotKind.INTERNAL:
+        return 0
+    flags = binding.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | binding.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
+    return int(flags | (binding.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE if request.is_quiesced else 0))
+
+
+def take_snapshot(binding: Any, connection: Any, uuid: str, request: SnapshotRequest) -> float | None:
+    """Take a snapshot and return when it is complete.
+
+    Returns:
+        Seconds for which the guest stood still, as libvirt's events tell; None where it announces none.
+
+    Raises:
+        libvirtError: it could not be taken.
+    """
+    domain = connection.lookupByUUIDString(uuid)
+    watch = _PauseWatch()
+    try:
+        number = connection.domainEventRegisterAny(
+            domain, binding.VIR_DOMAIN_EVENT_ID_LIFECYCLE, watch.lifecycle_changed, None
+        )
+    except binding.libvirtError:
+        # Then the snapshot is taken all the same, and nobody knows how long it took the guest.
+        domain.snapshotCreateXML(build_snapshot_xml(request), snapshot_flags(binding, request))
+        return None
+    try:
+        domain.snapshotCreateXML(build_snapshot_xml(request), snapshot_flags(binding, request))
+        return watch.paused_s()
+    finally:
+        connection.domainEventDeregisterAny(number)
+
+
+class _PauseWatch:
+    """Adds up how long a guest is suspended."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._since_s: float | None = None
+        self._paused_s = 0.0
+
+    def lifecycle_changed(self, _connection: Any, _domain: Any, event: int, _detail: int, _opaque: Any) -> None:
+        now_s = time.monotonic()
+        with self._changed:
+            if event == _SUSPENDED and self._since_s is None:
+                self._since_s = now_s
+            elif event == _RESUMED and self._since_s is not None:
+                self._paused_s, self._since_s = self._paused_s + now_s - self._since_s, None
+            self._changed.notify_all()
+
+    def paused_s(self) -> float | None:
+        with self._changed:
+            has_resumed = self._changed.wait_for(lambda: self._since_s is None, _LATE_EVENT_S)
+            return self._paused_s if has_resumed else None
