@@ -1,21 +1,30 @@
 """What must hold after every tick of a simulated world, whatever happens in it."""
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+from vmtop.backends.simulator.backup import BackupJob, Stage
+from vmtop.backends.simulator.disk import GRANULE_PAGES, WRITE_BYTES
 from vmtop.backends.simulator.guest import Guest
 from vmtop.backends.simulator.ksm import MOST_USERS
 from vmtop.backends.simulator.world import World
 
 COUNTERS = ("swap_in", "swap_out", "swap_released", "major_faults", "host_faults", "oom_kills")
+"""Of a guest, for as long as its system runs."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What of a world is compared with a later tick."""
 
-    guests: dict[int, tuple[int | None, bool, dict[str, int]]]
-    host: tuple[int, ...]
+    guests: dict[int, tuple[tuple[int | None, int], bool, dict[str, int]]]
+    """uid -> the run of its system, whether it stood still, its counters."""
+    processes: dict[tuple[int, int | None], int]
+    """Counters of each QEMU process, which go on when the system in it is rebooted."""
+    host: tuple[float, ...]
+    dirty: dict[tuple[int, str], int]
+    """(uid, checkpoint) -> pages that its bitmap holds."""
 
     @classmethod
     def of(cls, world: World) -> "Snapshot":
@@ -23,20 +32,28 @@ class Snapshot:
         return cls(
             guests={
                 guest.plan.uid: (
-                    guest.domain_id,
+                    (guest.domain_id, guest.booted_at),
                     guest.is_frozen,
                     {name: getattr(guest, name) for name in (*COUNTERS, "swapped")}
                     | {"some_us": guest.pressure.some_us, "full_us": guest.pressure.full_us},
                 )
                 for guest in world.active
             },
+            processes={(guest.plan.uid, guest.domain_id): guest.host_faults for guest in world.active},
             host=(
                 world.host.swap_in,
                 world.host.swap_out,
                 world.host.pressure.some_us,
                 world.host.pressure.full_us,
                 world.host.sharing.full_scans,
+                world.host.sharing.cpu_s,
+                world.host.oom_kills,
             ),
+            dirty={
+                (guest.plan.uid, name): guest.disk.dirty_since(mark, world.tick)
+                for guest in world.guests
+                for name, mark in guest.disk.checkpoints.items()
+            },
         )
 
 
@@ -44,12 +61,16 @@ def check_world(world: World, before: Snapshot) -> None:
     """Check everything; `before` is from the tick before."""
     check_host(world)
     check_sharing(world)
+    check_jobs(world)
     now = Snapshot.of(world)
+    assert all(pages >= before.dirty.get(key, 0) for key, pages in now.dirty.items()), "J2: a dirty bit was lost"
     assert all(new >= old for new, old in zip(now.host, before.host, strict=True)), "C1: a counter of the host fell"
+    both = now.processes.keys() & before.processes.keys()
+    assert all(now.processes[process] >= before.processes[process] for process in both), "C1: of a process"
     for guest in world.active:
         check_guest(guest)
         earlier = before.guests.get(guest.plan.uid)
-        if earlier is None or earlier[0] != guest.domain_id:
+        if earlier is None or earlier[0] != (guest.domain_id, guest.booted_at):
             continue
         _, was_frozen, old = earlier
         _, is_frozen, new = now.guests[guest.plan.uid]
@@ -101,8 +122,33 @@ def check_guest(guest: Guest) -> None:
         assert 0 <= guest.job.done <= guest.job.total, "J1"
 
 
+def check_jobs(world: World) -> None:
+    """J1 and J2: what jobs hold is what host and store miss, and bitmaps hold what was written and no more."""
+    store = world.store
+    jobs = [guest.job for guest in world.active if isinstance(guest.job, BackupJob)]
+    held = [job for job in jobs if job.stage is not Stage.QUEUED]
+    assert world.host.backup_buffers == sum(job.buffers for job in held), "J1"
+    assert store.senders == len(held), "J1"
+    assert store.used == store.stored + sum(job.stored for job in jobs), "J1"
+    assert store.used <= store.capacity, "J1"
+    assert all(0 <= job.stored <= job.sent <= job.read <= job.data for job in jobs), "J1"
+    assert all(job.read <= job.done for job in jobs), "J1"
+    for guest in world.guests:
+        disk = guest.disk
+        marks = list(disk.checkpoints.values())
+        dirty = [disk.dirty_since(mark, world.tick) for mark in marks]
+        assert dirty == sorted(dirty, reverse=True), "J2: an older bitmap holds less than a newer one"
+        for mark, pages in zip(marks, dirty, strict=True):
+            writes = math.ceil(max(0, disk.written(world.tick) - mark.written) / WRITE_BYTES)
+            assert pages <= (writes + 1) * GRANULE_PAGES, "J2: a bitmap holds more than was written"
+
+
 def check_sharing(world: World) -> None:
-    """K1: what KSM says it saves is what follows from each guest's merged pages."""
+    """K1: what KSM says it saves is what follows from each guest's merged pages.
+
+    Within a guest, and of empty pages, no more than one is kept beyond those that are saved. Of a family more may be:
+    when a guest ends, pages that it shared with one other stay merged with a single user, as in a kernel.
+    """
     sharing = world.host.sharing
     own = [guest.ksm_self for guest in world.active]
     zero = sum(guest.ksm_zero for guest in world.active)
@@ -114,3 +160,4 @@ def check_sharing(world: World) -> None:
     assert sharing.shared == kept, "K1"
     assert sharing.sharing == sharing.saved == merged - kept >= 0, "K1"
     assert sharing.unshared >= 0, "K1"
+    assert sharing.volatile >= 0, "K1"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.backends.simulator.worlds import EPOCH_S, HeldClock
@@ -28,7 +30,11 @@ def test_two_runs_give_the_same_bytes(scenario: str) -> None:
 
 def test_the_world_is_the_same_however_often_somebody_looks() -> None:
     often, seldom = read_series("overcommit", 90), read_series("overcommit", 3, every_s=30.0)
-    assert [repr(sample) for sample in often[29::30]] == [repr(sample) for sample in seldom]
+    assert [repr(replace(sample, finished=())) for sample in often[29::30]] == [
+        repr(replace(sample, finished=())) for sample in seldom
+    ]
+    told = [[job for sample in samples for job in sample.finished] for samples in (often, seldom)]
+    assert told[0] == told[1] != []
 
 
 def test_the_backend_says_what_it_is() -> None:
@@ -79,7 +85,7 @@ def test_a_reader_out_of_step_sees_steady_rates() -> None:
         frame = derive_frame(frame, backend.read_sample(), DEFAULT_POLICY)
         rates.append(frame.host.ksm_cpu_ratio)
     assert rates[0] is None
-    assert all(rate is not None and rate == pytest.approx(0.27, abs=0.01) for rate in rates[1:])
+    assert all(rate is not None and rate == pytest.approx(0.11, abs=0.01) for rate in rates[1:])
 
 
 def test_the_second_sample_has_rates() -> None:

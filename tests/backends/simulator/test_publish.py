@@ -6,12 +6,16 @@ import pytest
 from tests.backends.simulator.worlds import EPOCH_S, make_host_plan, make_plan, make_world, run
 from tests.contract import check_sample
 from vmtop.backends.simulator.backend import SimulatorBackend
-from vmtop.backends.simulator.backup import start_backup, start_snapshot
+from vmtop.backends.simulator.backup import BackupSpec, start_backup
 from vmtop.backends.simulator.fleet import WINDOWS_2016
+from vmtop.backends.simulator.migration import start_migration
 from vmtop.backends.simulator.plan import NEVER, PAGES_PER_GIB
 from vmtop.backends.simulator.publish import Publisher
+from vmtop.backends.simulator.snapshot import begin_snapshot
 from vmtop.backends.simulator.world import World
-from vmtop.model.sample import Answer, JobKind, Sample, VmSample, VmState
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.sample import Answer, FinishedJob, JobKind, Sample, VmSample, VmState
+from vmtop.model.storage import SnapshotRequest
 from vmtop.units import GIB, KIB, MIB, PAGE_BYTES
 
 
@@ -125,7 +129,7 @@ def test_a_hung_vm_is_shown_with_its_last_figures() -> None:
 
 def test_a_vm_whose_memory_is_being_saved_is_busy_and_paused() -> None:
     world = run(make_world(make_plan()), 10)
-    start_snapshot(world.guests[0], world.tick)
+    begin_snapshot(world, world.guests[0], SnapshotRequest(name="before", kind=SnapshotKind.INTERNAL))
     vm = show(run(world, 3)).vms[0]
     assert (vm.answer, vm.state, vm.state_reason) == (Answer.BUSY, VmState.PAUSED, "creating snapshot")
     assert (vm.jobs[0].kind, vm.jobs[0].elapsed_s, vm.jobs[0].total_bytes) == (JobKind.SNAPSHOT, 3.0, None)
@@ -133,12 +137,48 @@ def test_a_vm_whose_memory_is_being_saved_is_busy_and_paused() -> None:
 
 def test_a_backup_shows_its_progress() -> None:
     world = make_world(make_plan(disk_bytes=10 * GIB))
-    world.guests[0].bitmap_from = None
-    start_backup(world.guests[0], world.host, world.active, world.tick)
+    start_backup(world, world.guests[0])
     (job,) = show(run(world, 6)).vms[0].jobs
-    assert (job.kind, job.elapsed_s, job.total_bytes) == (JobKind.BACKUP, 6.0, 10 * GIB)
+    assert (job.kind, job.elapsed_s, job.total_bytes) == (JobKind.BACKUP, 6.0, 20 * GIB)
     assert job.processed_bytes is not None
-    assert 0 < job.processed_bytes < 2 * GIB
+    assert 0 < job.processed_bytes < 4 * GIB
+
+
+def test_a_pull_backup_shows_no_progress_but_what_it_holds_for_its_reader() -> None:
+    world = make_world(make_plan(disk_bytes=10 * GIB, write_bytes_per_s=8.0 * MIB))
+    start_backup(world, world.guests[0], BackupSpec(is_pull=True))
+    (job,) = show(run(world, 6)).vms[0].jobs
+    assert (job.processed_bytes, job.total_bytes) == (None, None)
+    assert job.scratch_total_bytes == 20 * GIB
+    assert job.scratch_used_bytes is not None
+    assert 8 * MIB < job.scratch_used_bytes < GIB
+
+
+def test_a_job_that_ended_is_told_once() -> None:
+    world = make_world(make_plan(disk_bytes=GIB))
+    start_backup(world, world.guests[0])
+    publisher = Publisher(run(world, 30), "simulator:///test")
+
+    def finished() -> tuple[FinishedJob, ...]:
+        return publisher.read(time_s=0.0, monotonic_s=0.0, read_s=0.0, passed=1.0).finished
+
+    (job,) = finished()
+    assert (job.name, job.kind, job.is_good, job.error) == ("web-01", JobKind.BACKUP, True, None)
+    assert job.elapsed_s is not None
+    assert 4 <= job.elapsed_s <= 8
+    assert job.ended_s == EPOCH_S + job.elapsed_s - 1
+    assert job.processed_bytes == world.guests[0].disk.capacity * PAGE_BYTES
+    assert finished() == ()
+
+
+def test_a_vm_that_was_migrated_is_off_for_that_reason() -> None:
+    world = make_world(make_plan())
+    start_migration(world, world.guests[0])
+    running = show(run(world, 1)).vms[0].jobs
+    assert [job.kind for job in running] == [JobKind.MIGRATION_OUT]
+    sample = show(run(world, 20))
+    assert (sample.vms[0].state, sample.vms[0].state_reason) == (VmState.SHUTOFF, "migrated")
+    assert [(job.kind, job.is_good) for job in sample.finished] == [(JobKind.MIGRATION_OUT, True)]
 
 
 def test_huge_pages_are_no_part_of_rss() -> None:

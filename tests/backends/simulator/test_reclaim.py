@@ -10,7 +10,7 @@ MIB = PAGES_PER_MIB
 
 
 def test_watermarks_of_four_gib_are_those_of_the_kernel() -> None:
-    assert [mark / MIB for mark in watermarks(4 * GIB)] == pytest.approx([8, 14.1, 20.2], abs=0.1)
+    assert [mark / MIB for mark in watermarks(4 * GIB)] == pytest.approx([8, 12.1, 16.2], abs=0.1)
 
 
 def test_a_healthy_guest_fills_its_memory_with_page_cache() -> None:

@@ -1,11 +1,16 @@
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+from statistics import median
 
 import pytest
 
 from tests.backends.simulator.invariants import Snapshot, check_world
 from tests.backends.simulator.worlds import HeldClock, run
 from vmtop.backends.simulator.backend import SimulatorBackend
+from vmtop.backends.simulator.backup import PullBackupJob
+from vmtop.backends.simulator.fault import GUEST_FAULTS, HOST_FAULTS
+from vmtop.backends.simulator.guest import Guest
+from vmtop.backends.simulator.ksm import Run
 from vmtop.backends.simulator.plan import NEVER, PAGES_PER_GIB, Kind
 from vmtop.backends.simulator.scenario import (
     HOSTILE_NAMES,
@@ -15,12 +20,13 @@ from vmtop.backends.simulator.scenario import (
     make_world,
     scenario_names,
 )
+from vmtop.backends.simulator.script import FaultScript
 from vmtop.backends.simulator.world import World
 from vmtop.derive.frame import Frame, derive_frame
 from vmtop.derive.metrics import Condition, Level
 from vmtop.errors import ConnectError, UsageError
 from vmtop.model.policy import DEFAULT_POLICY
-from vmtop.model.sample import Answer, JobKind, VmState
+from vmtop.model.sample import Answer, GuestSample, JobKind, VmState
 
 
 def frames(scenario: str, seconds: int, *, seed: int = 1, vms: int | None = None, every_s: int = 5) -> Iterator[Frame]:
@@ -40,6 +46,12 @@ def frames(scenario: str, seconds: int, *, seed: int = 1, vms: int | None = None
 def level(frame: Frame) -> Level:
     assert frame.host.level is not None
     return frame.host.level
+
+
+def dirty_bytes(world: World, guest: Guest) -> int:
+    """What an incremental backup would have to read; everything where there was no backup before."""
+    marks = list(guest.disk.checkpoints.values())
+    return guest.disk.dirty_since(marks[-1], world.tick) if marks else guest.disk.allocated
 
 
 def resident(world: World) -> int:
@@ -62,6 +74,7 @@ def test_every_scenario_works_at_any_size(name: str, vms: int) -> None:
 
 
 def test_calm_is_calm() -> None:
+    """The balancer's part, that it does nothing, waits for the balancer."""
     for frame in frames("calm", 900):
         assert frame.host.level is Level.CALM
         assert frame.sample.host.swap_out_bytes == 0
@@ -69,8 +82,9 @@ def test_calm_is_calm() -> None:
         assert not any(vm.guest_swap_in_bytes_per_s for vm in frame.vms)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_an_overcommitted_host_is_short_but_alive(seed: int) -> None:
+    """Nobody balances it yet; the balloons are those that an operator set before."""
     seen = list(frames("overcommit", 600, seed=seed))
     levels = [level(frame) for frame in seen]
     assert min(levels) >= Level.WATCH
@@ -82,6 +96,7 @@ def test_an_overcommitted_host_is_short_but_alive(seed: int) -> None:
     assert last.ksm_saved_bytes > 0.02 * last.total_bytes
     assert last.swap_in_bytes_per_s is not None
     assert last.swap_in_bytes_per_s > 0
+    assert not any("OOM" in notice for frame in seen for notice in frame.sample.notices)
 
 
 def test_the_first_screen_of_the_demo_tells_a_story() -> None:
@@ -117,10 +132,19 @@ def test_a_boot_storm_presses_the_host_and_passes() -> None:
     assert seen[-1].host.ksm_saved_bytes > seen[60].host.ksm_saved_bytes > 4 * 2**30
 
 
-def test_windows_touches_all_of_its_memory_when_it_boots() -> None:
-    world = run(make_world("boot-storm"), 90)
+def test_windows_touches_all_of_its_memory_when_it_boots_and_some_of_it_comes_back() -> None:
+    world = make_world("boot-storm")
     windows = [guest for guest in world.guests if guest.plan.family.is_windows]
-    assert all(guest.backed > 0.9 * guest.plan.maximum for guest in windows if not guest.plan.has_free_page_reporting)
+    reporting = [guest for guest in windows if guest.plan.has_free_page_reporting]
+    keeping = [guest for guest in windows if guest not in reporting]
+    unused = dict.fromkeys(windows, 0)
+    for _ in range(300):
+        run(world, 1)
+        unused = {guest: max(pages, guest.backed - guest.used) for guest, pages in unused.items()}
+    assert all(unused[guest] > 0.2 * guest.plan.maximum for guest in reporting)
+    assert all(guest.backed < 1.05 * guest.used for guest in reporting)
+    assert all(guest.backed > 0.95 * guest.plan.maximum for guest in keeping)
+    assert sum(guest.ksm_zero for guest in keeping) > 0.1 * sum(guest.backed - guest.used for guest in keeping)
     linux = [guest for guest in world.guests if not guest.plan.family.is_windows]
     assert sum(guest.backed for guest in linux) < 0.8 * sum(guest.plan.maximum for guest in linux)
 
@@ -140,35 +164,87 @@ def test_only_the_leaking_vm_grows_until_its_own_killer_ends_it() -> None:
     assert world.host.oom_kills == 0
 
 
+def time_left_s(points: Sequence[tuple[float, float]], now_s: float) -> float:
+    """When what falls will be used up: the line through the points whose slope is the median of all slopes.
+
+    Source: Theil, Sen; an outlier or a burst does not bend it.
+    """
+    slope = median((later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in combinations(points, 2))
+    height = median(value - slope * at_s for at_s, value in points)
+    return (slope * now_s + height) / -slope
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_from_what_a_leaking_vm_tells_its_end_can_be_foretold(seed: int) -> None:
+    usable: list[tuple[float, float]] = []
+    ended_s = None
+    for frame in frames("memory-leak", 6000, vms=4, seed=seed, every_s=15):
+        (leaker,) = (vm for vm in frame.sample.vms if vm.name.startswith("billing"))
+        assert leaker.guest is not None
+        assert leaker.guest.usable_bytes is not None
+        if usable and leaker.guest.usable_bytes > usable[-1][1] + 2**30:
+            ended_s = frame.sample.monotonic_s
+            break
+        usable.append((frame.sample.monotonic_s, leaker.guest.usable_bytes))
+    assert ended_s is not None
+    asked_s = ended_s - 600
+    window = [point for point in usable if asked_s - 900 <= point[0] <= asked_s]
+    assert len(window) > 50
+    assert time_left_s(window, asked_s) == pytest.approx(600, rel=0.3)
+
+
 def test_a_backup_window_slows_the_disks_and_a_failed_backup_keeps_its_bitmap() -> None:
     world = make_world("backup-window")
     idle_latency_s = run(world, 290).host.pool.latency_s
-    bitmaps = {guest.plan.name: guest.bitmap_from for guest in world.guests}
-    failed = set()
-    most = 0
-    slowest_s = 0.0
+    checkpoints = {guest.plan.name: set(guest.disk.checkpoints) for guest in world.guests}
+    dirty_before = {guest.plan.name: dirty_bytes(world, guest) for guest in world.guests}
+    latencies_s = []
+    most = pulls = 0
     for _ in range(900):
         run(world, 1)
-        most = max(most, sum(guest.job is not None for guest in world.guests))
-        slowest_s = max(slowest_s, world.host.pool.latency_s)
-        failed |= {notice.split()[2] for notice in world.notices() if "failed" in notice}
+        jobs = [guest.job.kind for guest in world.guests if guest.job is not None]
+        most = max(most, jobs.count(JobKind.BACKUP))
+        pulls += any(isinstance(guest.job, PullBackupJob) for guest in world.guests)
+        latencies_s.append(world.host.pool.latency_s)
     assert most == 4
-    assert 2 <= slowest_s / idle_latency_s <= 5
-    (name,) = failed
-    done = [guest for guest in world.guests if guest.bitmap_from is not None and guest.bitmap_from >= 300]
+    assert pulls > 10
+    assert max(latencies_s) < 6 * idle_latency_s
+    assert [guest.has_left for guest in world.guests].count(True) == 1
+    slowdowns = [sum(latencies_s[at : at + 10]) / 10 / idle_latency_s for at in range(0, 300, 10)]
+    assert sum(2 <= slowdown <= 5 for slowdown in slowdowns) > 0.8 * len(slowdowns)
+    (name,) = (ended.name for ended in world.finished if not ended.is_good)
+    done = [guest for guest in world.guests if any(point.mark.at >= 300 for point in world.store.points(guest.plan))]
     assert len(done) > 3
     again = next(guest for guest in world.guests if guest.plan.name == name)
-    assert again.bitmap_from == bitmaps[name] or again in done
+    assert again not in done
+    assert again.pause_reason == "I/O error"
+    assert checkpoints[name] <= again.disk.checkpoints.keys()
+    for guest in done:
+        assert dirty_bytes(world, guest) < 0.5 * dirty_before[guest.plan.name]
 
 
 def test_clones_share_a_tenth_of_their_memory_until_half_of_them_are_updated() -> None:
-    world = run(make_world("ksm-gold"), 590)
-    before = world.host.sharing.saved
-    common = sum(guest.ksm_common for guest in world.guests)
-    assert 0.10 < before / resident(world) < 0.30
-    run(world, 150)
-    assert sum(guest.ksm_common for guest in world.guests) < 0.6 * common
-    assert world.host.sharing.saved < 0.85 * before
+    """The clones run for weeks when the world begins, so ksmd has passed over them much more often than twice."""
+    saved = {}
+    for frame in frames("ksm-gold", 1800, every_s=60):
+        used = sum(vm.rss_bytes or 0 for vm in frame.sample.vms)
+        assert frame.host.ksm_saved_bytes is not None
+        saved[frame.sample.monotonic_s - 1000] = frame.host.ksm_saved_bytes / used
+    assert all(0.10 < share < 0.30 for now_s, share in saved.items() if now_s < 600)
+    assert min(saved.values()) / saved[540] == pytest.approx(0.5, abs=0.08)
+    assert saved[1800] > 0.9 * saved[540]
+
+
+def test_clones_that_begin_to_run_are_merged_after_two_passes() -> None:
+    world = make_world("ksm-gold", vms=10)
+    sharing = world.host.sharing
+    sharing.run = Run.UNMERGE
+    run(world, 5)
+    assert sharing.saved == 0
+    sharing.run = Run.MERGE
+    pass_s = sharing.candidates / sharing.scan_rate
+    run(world, int(2 * pass_s))
+    assert 0.05 < sharing.saved / resident(world) < 0.30
 
 
 def test_strangers_share_little() -> None:
@@ -177,7 +253,11 @@ def test_strangers_share_little() -> None:
 
 
 def test_a_host_with_twice_its_memory_thrashes_until_something_is_killed() -> None:
-    seen = list(frames("swap-thrash", 900))
+    seen = []
+    for frame in frames("swap-thrash", 900):
+        seen.append(frame)
+        if any("OOM killer" in notice for notice in frame.sample.notices):
+            break
     assert max(level(frame) for frame in seen) is Level.CRITICAL
     assert max(frame.host.psi_full_avg10_ratio or 0 for frame in seen) > 0.10
     swapped = [(frame.sample.host.swap_in_bytes or 0, frame.sample.host.swap_out_bytes or 0) for frame in seen]
@@ -191,37 +271,66 @@ def test_a_third_of_the_guests_without_driver_is_left_alone() -> None:
     without = [guest for guest in world.guests if not guest.plan.has_driver]
     assert 0.2 < len(without) / len(world.guests) < 0.4
     assert all(guest.current == guest.plan.maximum and guest.report is None for guest in without)
-    assert any(guest.current < guest.plan.maximum for guest in world.guests)
+    ballooned = sum(guest.plan.maximum - guest.current for guest in world.guests)
+    assert ballooned > 0.1 * world.host.total
+    assert (world.host.oom_kills, sum(guest.oom_kills for guest in world.guests)) == (0, 0)
 
 
 def test_a_flaky_connection_breaks_for_twenty_seconds() -> None:
-    seen = [frame.sample.monotonic_s for frame in frames("flaky-libvirt", 700, every_s=1)]
+    seen = [frame.sample.monotonic_s for frame in frames("flaky-libvirt", 700, vms=8, every_s=1)]
     gaps = [later - earlier for earlier, later in pairwise(seen) if later - earlier > 1]
     assert gaps == [21, 21]
     (*_, last) = frames("flaky-libvirt", 30)
-    assert any(vm.is_stale for vm in last.vms)
+    assert sum(vm.is_stale for vm in last.vms) / len(last.vms) == pytest.approx(0.1, abs=0.06)
 
 
-def test_snapshots_stun_their_vms_visibly() -> None:
-    stunned = [
-        {vm.name: vm.answer for vm in frame.vms if vm.state == VmState.PAUSED}
-        for frame in frames("snapshot-stun", 700, every_s=1)
-    ]
+def test_snapshots_stun_their_vms_visibly_and_their_counters_stand_still() -> None:
+    stunned = []
+    told: dict[str, GuestSample | None] = {}
+    for frame in frames("snapshot-stun", 700, every_s=1):
+        paused = {vm.name: vm for vm in frame.vms if vm.state == VmState.PAUSED}
+        stunned.append({name: vm.answer for name, vm in paused.items()})
+        figures = {vm.name: vm.guest for vm in frame.sample.vms if vm.name in paused}
+        assert all(told[name] == figures[name] for name in figures.keys() & told.keys())
+        told = figures
+        assert {vm.condition for vm in paused.values()} <= {Condition.PAUSED}
+        assert not any(vm.condition in {Condition.STARVED, Condition.THRASH} for vm in frame.vms)
     begun = [name for before, now in pairwise(stunned) for name in now.keys() - before.keys()]
     assert len(begun) == 10
     assert {answer for vms in stunned for answer in vms.values()} == {Answer.BUSY}
     assert stunned[-1] == {}
 
 
-def test_users_who_all_come_at_once_fill_the_host_and_leave_it_empty_at_night() -> None:
-    world = make_world("diurnal-peak", vms=5)
-    available = []
-    for _ in range(24):
-        run(world, 3600)
-        available.append(world.host.available / world.host.total)
-    assert min(available) < 0.12
-    assert max(available) > min(available) + 0.15
-    assert world.host.oom_kills == 0
+def test_users_who_all_come_at_once_press_the_host_and_leave_it_empty_at_night() -> None:
+    levels, held, swapped = [], [], []
+    for frame in frames("diurnal-peak", 18 * 3600, vms=2, every_s=120):
+        levels.append(level(frame))
+        held.append(sum(vm.rss_bytes or 0 for vm in frame.sample.vms))
+        swapped.append(frame.sample.host.swap_out_bytes)
+    window = 4 * 30
+    peak = max(range(len(held) - window), key=lambda at: sum(held[at : at + window]))
+    assert set(levels[peak : peak + window]) == {Level.WATCH, Level.SOFT}
+    night = peak + window // 2 + 12 * 30
+    assert {levels[at] for at in range(night - 90, night + 30)} == {Level.CALM}
+    assert min(held) < 0.6 * max(held)
+    assert swapped[-1] == 0
+
+
+def test_somebody_else_moves_balloons_that_nobody_asked_to_move() -> None:
+    """That vmtop notices it waits for the balancer, which has to know what it asked for itself."""
+    began: dict[str, int | None] = {}
+    moved: set[str] = set()
+    last = None
+    for last in frames("foreign-balancer", 600):
+        sizes = {vm.name: vm.balloon_bytes for vm in last.sample.vms}
+        began = began or sizes
+        moved |= {name for name, size in sizes.items() if size != began[name]}
+    assert last is not None
+    assert len(moved) > 0.9 * len(began)
+    assert last.host.available_bytes is not None
+    assert last.host.total_bytes is not None
+    assert last.host.available_bytes / last.host.total_bytes == pytest.approx(0.2, abs=0.05)
+    assert not any("OOM" in notice for notice in last.sample.notices)
 
 
 def test_hostile_names_reach_the_sample_unchanged() -> None:
@@ -233,9 +342,26 @@ def test_hostile_names_reach_the_sample_unchanged() -> None:
 
 def test_a_mixed_fleet_has_every_kind_of_trouble_and_survives() -> None:
     seen: set[Condition] = set()
-    for frame in frames("mixed-fleet-1000", 1800, vms=80, every_s=15):
+    for frame in frames("mixed-fleet-1000", 3600, vms=20, every_s=15):
         seen |= {vm.condition for vm in frame.vms}
-    assert {Condition.NO_DRIVER, Condition.STALE, Condition.HUNG, Condition.PAUSED, Condition.OFF} <= seen
+    assert {Condition.NO_DRIVER, Condition.STALE, Condition.PAUSED, Condition.OFF} <= seen
+
+
+def test_a_thousand_vms_are_struck_by_faults_of_all_kinds_within_an_hour() -> None:
+    """Counted from the table, since an hour of them takes longer than a test may."""
+    (script,) = (
+        director for director in SCENARIOS["mixed-fleet-1000"].directors() if isinstance(director, FaultScript)
+    )
+    often = {hazard.fault: hazard.per_hour for hazard in script.hazards}
+    assert often.keys() == {*GUEST_FAULTS, *HOST_FAULTS}
+    assert all(0 < 1000 * often[name] <= 12 for name in GUEST_FAULTS)
+    assert all(0 < often[name] <= 1 for name in HOST_FAULTS)
+
+
+def test_a_thousand_vms_can_be_read() -> None:
+    (first, second) = frames("mixed-fleet-1000", 20, every_s=20)
+    assert len(first.vms) == len(second.vms) == 1000
+    assert 4 * 2**40 < (second.host.total_bytes or 0) < 8 * 2**40
 
 
 def test_demand_does_not_depend_on_what_an_operator_does() -> None:
@@ -252,7 +378,7 @@ def test_demand_does_not_depend_on_what_an_operator_does() -> None:
 
 
 def test_demand_does_not_depend_on_who_else_is_there() -> None:
-    few, many = run(make_world("mixed-fleet-1000", vms=30), 300), run(make_world("mixed-fleet-1000", vms=300), 300)
+    few, many = run(make_world("mixed-fleet-1000", vms=30), 300), run(make_world("mixed-fleet-1000", vms=90), 300)
     untouched = [
         (one, other)
         for one, other in zip(few.guests, many.guests, strict=False)

@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from vmtop.backends.base import Clock
 from vmtop.backends.simulator.publish import Publisher
 from vmtop.backends.simulator.scenario import DEFAULT_SCENARIO, find_scenario, make_world
+from vmtop.backends.simulator.shared import SharedWorld
 from vmtop.errors import BackendError, ConnectError
 from vmtop.model.capability import Capability
 from vmtop.model.sample import Sample
+
+if TYPE_CHECKING:  # the first picture does not wait for what acts
+    from vmtop.backends.simulator.control import SimulatorControl
+    from vmtop.backends.simulator.inject import SimulatorFaults
+    from vmtop.model.recovery import BackupFolder
 
 GUEST_SECONDS_PER_READ = 20_000
 """Most work of one reading, a fifth of a second or so: after a long pause the world catches up over several readings,
@@ -20,7 +28,7 @@ class SimulatorBackend:
 
     name = "simulator"
     is_simulated = True
-    capability = Capability()
+    capability = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)
 
     def __init__(
         self,
@@ -47,10 +55,11 @@ class SimulatorBackend:
         count = find_scenario(scenario).vms if vms is None else vms
         self.uri = f"simulator:///{scenario}?seed={seed}&vms={count}"
         self._clock = clock
-        self._is_closed = False
         self._speed = speed
         self._started_s = clock.time()
+        self._shared = SharedWorld(self.uri)
         self._world = make_world(scenario, seed=seed, vms=count, epoch_s=math.floor(self._started_s))
+        self._shared.world = self._world
         self._publisher = Publisher(self._world, self.uri)
         self._most_ticks = max(1, GUEST_SECONDS_PER_READ // count)
         self._started_monotonic_s = clock.monotonic()
@@ -62,27 +71,55 @@ class SimulatorBackend:
             ConnectError: a fault has cut the connection.
             BackendError: it was closed.
         """
-        if self._is_closed:
+        if self._shared.is_closed:
             raise BackendError(f"{self.uri} was closed")
         began_s = self._clock.monotonic()
-        world = self._world
-        elapsed_s = max(0.0, began_s - self._started_monotonic_s) * self._speed
-        last_tick = world.tick + self._most_ticks
-        while world.tick < min(last_tick, math.ceil(elapsed_s)):
-            world.advance()
-        if not world.is_reachable:
+        with self._shared.lock:
+            elapsed_s = self._live(max(0.0, began_s - self._started_monotonic_s) * self._speed)
+            sample = self._publish(elapsed_s, began_s) if self._world.is_reachable else None
+        self._shared.announce(self._started_monotonic_s + elapsed_s)
+        if sample is None:
             raise ConnectError(f"{self.uri}: the simulated connection to libvirt is down; it comes back by itself")
-        elapsed_s = min(elapsed_s, float(world.tick))
+        return sample
+
+    def _live(self, until_s: float) -> float:
+        """Let the world live; tells how far it came."""
+        world = self._world
+        last_tick = world.tick + self._most_ticks
+        while world.tick < min(last_tick, math.ceil(until_s)):
+            world.advance()
+        return min(until_s, float(world.tick))
+
+    def _publish(self, elapsed_s: float, began_s: float) -> Sample:
         return self._publisher.read(
             time_s=self._started_s + elapsed_s,
             monotonic_s=self._started_monotonic_s + elapsed_s,
             read_s=self._clock.monotonic() - began_s,
-            passed=elapsed_s - world.tick + 1.0,
+            passed=elapsed_s - self._world.tick + 1.0,
         )
 
     def on_change(self, notify: Callable[[], None]) -> None:
         """Do nothing: a simulated host announces nothing, as `capability` says."""
 
+    @cached_property
+    def fault_control(self) -> "SimulatorFaults":
+        """What makes things go wrong here."""
+        from vmtop.backends.simulator.inject import SimulatorFaults
+
+        return SimulatorFaults(self._shared)
+
+    def read_backups(self, folder: str, uuid: str) -> "BackupFolder":
+        """The backups of a VM that vmtop made below a folder of this host."""
+        from vmtop.backends.simulator.recovery import read_backups
+
+        return read_backups(self._shared, folder, uuid)
+
+    def open_control(self) -> "SimulatorControl":
+        """What changes VMs of this host; commands that take their time need readings to go on."""
+        from vmtop.backends.simulator.control import SimulatorControl
+
+        return SimulatorControl(self._shared)
+
     def close(self) -> None:
-        """Let the world stand still: nothing can be read any more."""
-        self._is_closed = True
+        """Let the world stand still: nothing can be read any more, and commands that wait end."""
+        self._shared.close()

@@ -18,11 +18,11 @@ BLOCK = 2 * PAGES_PER_MIB
 
 def request(guest: Guest) -> int:
     """Pages that the guest touches for the first time in this tick and the host has to find."""
-    pages = guest.used - guest.backed
-    if guest.is_touching:
-        untouched = guest.current - guest.backed
-        pages = max(pages, min(untouched, int(ZEROING * guest.progress)))
-        guest.is_touching = untouched > 0
+    pages = guest.current - guest.free - guest.backed
+    if guest.to_zero:
+        zeroed = min(guest.to_zero, int(ZEROING * guest.progress))
+        guest.to_zero -= zeroed
+        pages = max(pages, min(guest.current - guest.backed, zeroed))
     return pages
 
 
@@ -45,28 +45,34 @@ def give_back(guest: Guest, host: Host, pages: int) -> None:
 
 def report_free_pages(guest: Guest, host: Host) -> None:
     """Free page reporting: unused memory goes back to the host in whole blocks, about half of it within 8 s."""
-    pages = int(REPORTED_SHARE * (guest.backed - guest.used))
+    pages = int(REPORTED_SHARE * (guest.backed - guest.current + guest.free))
     if pages >= BLOCK:
         give_back(guest, host, pages)
 
 
-def serve(host: Host, guests: Sequence[Guest], requests: Sequence[tuple[Guest, int]]) -> float:
+def serve(host: Host, guests: Sequence[Guest], requests: Sequence[tuple[Guest, int]], rivals: int) -> float:
     """Back what guests touched, as far as the host has memory or can make some; tells the share that was served.
 
     What cannot be served is rolled back: the guest's programs wait for it and ask again.
+
+    Args:
+        host: The host.
+        guests: Those with a process, of which some may be swapped out.
+        requests: Guests with the pages that they touched.
+        rivals: Pages that have to be swapped in at the same time; what there is is shared evenly with them.
     """
     if not requests:
         return 1.0
     wanted = sum(pages for _, pages in requests)
     room = host.free - host.least
-    if wanted > room:
-        room += make_room(host, guests, wanted - room)
-    if wanted <= room:
+    if wanted + rivals > room:
+        room += make_room(host, guests, wanted + rivals - room)
+    if wanted + rivals <= room:
         for guest, pages in requests:
             guest.backed += pages
         host.free -= wanted
         return 1.0
-    share = max(0, room) / wanted
+    share = max(0, room) / (wanted + rivals)
     for guest, pages in requests:
         served = int(pages * share)
         guest.backed += served

@@ -48,6 +48,10 @@ class Channel(IntEnum):
     BACKUP = 26
     HISTORY = 27
     STALE = 28
+    ZERO_SHARE = 29
+    FREEZE = 30
+    BUFFER = 31
+    STUN = 32
 
 
 class Dice:

@@ -7,7 +7,9 @@ from vmtop.backends.simulator.dice import Channel, Dice
 from vmtop.backends.simulator.guest import Guest
 from vmtop.backends.simulator.host import Host
 from vmtop.backends.simulator.reclaim import swap_out_guests
+from vmtop.backends.simulator.store import CHECKPOINT_PREFIX, CHUNKS, RecoveryPoint, Store, expect_shares
 from vmtop.backends.simulator.workload import DAY_S
+from vmtop.model.kind import BackupKind
 
 UPTIME_DAYS = 30
 """The longest that a guest has been running."""
@@ -33,12 +35,13 @@ def settle(host: Host, guests: Sequence[Guest], dice: Dice, tick: int, swapped_b
         guest.settle(tick)
         host.admit(guest)
         uid = guest.plan.uid
-        guest.booted_at = -int(dice.between(1, UPTIME_DAYS, uid, Channel.HISTORY, 1) * DAY_S)
-        if dice.uniform(uid, 0, Channel.HISTORY) < BACKED_UP_SHARE:
-            guest.bitmap_from = -int(dice.between(0.1, 1.0, uid, Channel.BACKUP) * DAY_S)
+        guest.started_at = guest.booted_at = -int(dice.between(1, UPTIME_DAYS, uid, Channel.HISTORY, 1) * DAY_S)
     host.tune_sharing(guests)
     host.free += host.sharing.start_merged(guests)
-    for make_fit in ROUNDS * (_drop_host_cache, _swap_out, _forget_unused, _drop_guest_cache, _refuse_programs):
+    for make_fit in (
+        *ROUNDS * (_drop_host_cache, _swap_out, _forget_unused, _drop_guest_cache),
+        *ROUNDS * (_refuse_programs,),
+    ):
         missing = host.high - host.free
         if missing <= 0:
             break
@@ -50,6 +53,30 @@ def settle(host: Host, guests: Sequence[Guest], dice: Dice, tick: int, swapped_b
         swap_out_guests(host, coldest[: -(-len(guests) // SWAPPED_GUESTS)], host.swap_out_left)
     if host.free < 0:
         raise ValueError(f"{len(guests)} guests do not fit into {host.total} pages")
+
+
+def fill_store(store: Store, guests: Sequence[Guest], dice: Dice, epoch_s: int) -> None:
+    """Keep the full backups that guests had, each with the checkpoint from which the next one goes on."""
+    for guest in guests:
+        disk, plan = guest.disk, guest.plan
+        if dice.uniform(plan.uid, 0, Channel.HISTORY) >= BACKED_UP_SHARE:
+            continue
+        tick = -int(dice.between(0.1, 1.0, plan.uid, Channel.BACKUP) * DAY_S)
+        mark = disk.mark(tick, f"{CHECKPOINT_PREFIX}{epoch_s + tick}")
+        disk.checkpoints[mark.name] = mark
+        shares = expect_shares(store, plan, CHUNKS, kind=BackupKind.FULL, changed=1.0)
+        point = RecoveryPoint(
+            name=f"{plan.name}.{epoch_s + tick}",
+            kind=BackupKind.FULL,
+            mark=mark,
+            read=disk.allocated,
+            sent=int(shares.sent * disk.allocated),
+            stored=int(shares.stored * disk.allocated),
+            parent=None,
+            is_deduplicated=CHUNKS.is_deduplicated,
+        )
+        store.used += point.stored
+        store.add(plan, point)
 
 
 def _drop_host_cache(host: Host, _: Sequence[Guest], missing: int) -> None:

@@ -1,14 +1,14 @@
 """What is fixed about a guest: its size, its programs, its devices."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from vmtop.units import GIB, MIB, PAGE_BYTES
 
 PAGES_PER_MIB = MIB // PAGE_BYTES
 PAGES_PER_GIB = GIB // PAGE_BYTES
 
-WARM_UP_S = 120
+WARM_UP_S = 40
 """Worlds live at most this long before tick 0, the moment of the first picture."""
 NEVER = 1 << 62
 """A tick that does not come."""
@@ -26,8 +26,11 @@ class Kind(StrEnum):
     DB = "db"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+ACTIVITY = {Kind.IDLE: 0.2, Kind.DB: 2.0, Kind.BATCH: 1.5, Kind.BURSTY: 1.5}
+"""How much faster than a steady guest others write to their memory; our own choice."""
+
+
+class Family(NamedTuple):
     """An operating system; guests with the same one hold the same pages of code."""
 
     name: str
@@ -49,8 +52,7 @@ def windows(name: str, *, sends_usable: bool = True) -> Family:
     return Family(name, is_windows=True, common_pages=500 * PAGES_PER_MIB, sends_usable=sends_usable)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestPlan:
+class GuestPlan(NamedTuple):
     """One guest as the operator defined it, and the programs that run in it. Amounts are pages of 4 KiB."""
 
     uid: int
@@ -77,12 +79,19 @@ class GuestPlan:
     write_bytes_per_s: float
     disk_bytes: int
     """Allocated on disk, which a full backup reads."""
+    zero_share: float
+    """Part of that which holds only zeros: deleted files, parts that were formatted and not used yet."""
     touched_share: float
     """Share of its unused memory that the guest touched at some time before tick 0 and the host still holds."""
     swap_capacity: int
+    swap_readahead: int = 8
+    """Pages that a fault brings in from its swap: 8 from a disk. Source: vm.page-cluster 3, kernel Documentation
+    sysctl/vm.rst. measured: 1 from zram, which skips readahead (tests/recordings)."""
 
     has_balloon: bool = True
     has_driver: bool = True
+    has_agent: bool = True
+    """The QEMU guest agent runs in it, which can freeze file systems."""
     stats_period_s: int = 5
     has_autodeflate: bool = False
     has_free_page_reporting: bool = False
@@ -91,6 +100,10 @@ class GuestPlan:
     has_nosharepages: bool = False
     min_guarantee: int | None = None
 
+    disk_capacity_bytes: int | None = None
+    """What the guest sees of its disk. None for what is usual."""
+    overhead: int | None = None
+    """What QEMU needs besides the guest's memory. None for what is usual."""
     target: int | None = None
     """Balloon target at tick 0. None for the maximum."""
     is_paused: bool = False
@@ -106,8 +119,7 @@ class GuestPlan:
         return self.has_vfio or self.has_hugepages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPlan:
+class HostPlan(NamedTuple):
     """The host as it was bought and set up. Amounts are pages of 4 KiB."""
 
     total: int

@@ -1,5 +1,7 @@
 """The kernel's pressure stall averages, in its own fixed-point arithmetic."""
 
+from itertools import product
+
 from vmtop.model.sample import Pressure
 
 PERIOD_S = 2
@@ -47,10 +49,11 @@ class PressureMeter:
         """Fold the last `PERIOD_S` seconds into the averages. Source: `calc_avgs` in kernel/sched/psi.c."""
         if self.is_quiet:
             return
-        pending = (self._pending_some_us, self._pending_full_us)
-        for place in range(6):
-            percent = pending[place // 3] * 100 * _ONE // (PERIOD_S * 1_000_000)
-            self._averages[place] = _calc_load(self._averages[place], _DECAYS[place % 3], min(percent, 100 * _ONE))
+        actives = (_percent(self._pending_some_us), _percent(self._pending_full_us))
+        self._averages = [
+            _calc_load(load, decay, active)
+            for load, (active, decay) in zip(self._averages, product(actives, _DECAYS), strict=True)
+        ]
         self._pending_some_us = self._pending_full_us = 0
         self.is_quiet = not any(self._averages)
 
@@ -81,6 +84,11 @@ def shares(nonidle: float, delayed: float, cpus: float) -> tuple[float, float]:
     productive = min(nonidle - delayed, threads)
     some = min(delayed / threads, 1.0)
     return some, min(some, max(0.0, (threads - productive) / threads))
+
+
+def _percent(waited_us: int) -> int:
+    """Share of the last `PERIOD_S` seconds, in percent and fixed point."""
+    return min(waited_us * 100 * _ONE // (PERIOD_S * 1_000_000), 100 * _ONE)
 
 
 def _calc_load(load: int, decay: int, active: int) -> int:

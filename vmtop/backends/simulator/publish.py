@@ -4,15 +4,16 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vmtop.backends.simulator.guest import Guest, Job
+from vmtop.backends.simulator.guest import Guest
+from vmtop.backends.simulator.job import Job
 from vmtop.backends.simulator.ksm import RMAP_ITEM_BYTES
 from vmtop.backends.simulator.plan import NEVER
 from vmtop.backends.simulator.world import World
 from vmtop.model.sample import (
     NOTHING_UNKNOWN,
     Answer,
+    FinishedJob,
     HostSample,
-    JobKind,
     JobSample,
     KsmSample,
     QemuSample,
@@ -53,7 +54,7 @@ class Publisher:
     def __init__(self, world: World, uri: str) -> None:
         self._world = world
         self._uri = uri
-        self._facts = {guest.plan.uid: _facts(guest) for guest in world.guests}
+        self._facts: dict[int, VmFacts] = {}
         self._cgroups: dict[int, str] = {}
         self._last: dict[int, tuple[object, VmSample]] = {}
 
@@ -61,7 +62,7 @@ class Publisher:
         """Show the world as it is.
 
         Args:
-            time_s: Wall clock of the sample.
+            time_s: Wall clock of the sample, if nobody had set the host's clock.
             monotonic_s: The same moment on the clock that never jumps.
             read_s: How long the reading took.
             passed: Share of the world's last second that has passed at that moment. Counters of the host grow evenly
@@ -69,7 +70,7 @@ class Publisher:
         """
         world = self._world
         return Sample(
-            time_s=time_s,
+            time_s=time_s + world.clock_ahead_s,
             monotonic_s=monotonic_s,
             read_s=read_s,
             backend="simulator",
@@ -78,8 +79,15 @@ class Publisher:
             is_local=True,
             host=self._host(passed),
             vms=tuple(self._vm(guest, passed) for guest in world.guests if guest.is_defined),
+            finished=self._take_finished(),
             notices=world.notices()[-MOST_NOTICES:],
         )
+
+    def _take_finished(self) -> tuple[FinishedJob, ...]:
+        """Jobs that ended since the sample before; each is told once."""
+        finished = tuple(self._world.finished)
+        self._world.finished.clear()
+        return finished
 
     def _host(self, passed: float) -> HostSample:
         host = self._world.host
@@ -129,6 +137,7 @@ class Publisher:
         shown = (
             guest.domain_id,
             guest.pause_reason,
+            guest.stats_period_s,
             guest.report,
             guest.reported_current,
             guest.backed,
@@ -148,7 +157,7 @@ class Publisher:
             name=plan.name,
             domain_id=None,
             state=VmState.SHUTOFF,
-            state_reason="crashed" if guest.is_crashed else "shutdown",
+            state_reason=_off_reason(guest),
             answer=Answer.FULL,
             hung_s=None,
             maximum_bytes=plan.maximum * PAGE_BYTES,
@@ -156,7 +165,7 @@ class Publisher:
             rss_bytes=None,
             guest=None,
             qemu=None,
-            facts=self._facts[plan.uid],
+            facts=self._facts_of(guest),
             unknown=_OFF_UNKNOWN,
         )
 
@@ -177,20 +186,26 @@ class Publisher:
             rss_bytes=resident * PAGE_BYTES,
             guest=guest.report,
             qemu=self._qemu(guest, resident, faults),
-            facts=self._facts[plan.uid],
+            facts=self._facts_of(guest),
             jobs=() if guest.job is None else (_job(guest.job, tick),),
             unknown=_guest_unknown(guest),
         )
+
+    def _facts_of(self, guest: Guest) -> VmFacts:
+        uid, plan = guest.plan.uid, guest.plan
+        facts = self._facts.get(uid)
+        if facts is None or (plan.has_balloon and facts.stats_period_s != guest.stats_period_s):
+            facts = self._facts[uid] = _facts(guest)
+        return facts
 
     def _qemu(self, guest: Guest, resident: int, faults: int) -> QemuSample:
         domain_id = guest.domain_id or 0
         if domain_id not in self._cgroups:
             self._cgroups[domain_id] = _cgroup(domain_id, guest.plan.name)
-        is_mergeable = not guest.plan.has_hugepages and not guest.plan.has_nosharepages
-        rmap_items = guest.resident if is_mergeable else 0
+        rmap_items = guest.resident if guest.is_mergeable else 0
         return QemuSample(
             pid=FIRST_PID + PIDS_PER_VM * domain_id,
-            start_ticks=(UPTIME_S + guest.booted_at) * TICKS_PER_S + domain_id % TICKS_PER_S,
+            start_ticks=(UPTIME_S + guest.started_at) * TICKS_PER_S + domain_id % TICKS_PER_S,
             rss_bytes=resident * PAGE_BYTES,
             swap_bytes=guest.host_swapped * PAGE_BYTES,
             hugetlb_bytes=guest.plan.maximum * PAGE_BYTES if guest.plan.has_hugepages else 0,
@@ -212,25 +227,34 @@ def _between(before: int, now: int, passed: float) -> int:
 def _answer(guest: Guest, tick: int) -> tuple[Answer, float | None]:
     if guest.hung_since <= tick:
         return Answer.HUNG, float(tick - guest.hung_since)
-    if guest.job is not None and guest.job.kind is JobKind.SNAPSHOT:
+    if guest.job is not None and guest.job.holds_monitor:
         return Answer.BUSY, None
     return Answer.FULL, None
+
+
+def _off_reason(guest: Guest) -> str:
+    """In the words of `virsh domstate --reason`."""
+    if guest.has_left:
+        return "migrated"
+    return "crashed" if guest.is_crashed else "shutdown"
 
 
 def _guest_unknown(guest: Guest) -> Mapping[str, str]:
     if guest.report is None:
         return _NO_DRIVER_UNKNOWN if guest.plan.has_balloon else _NO_DEVICE_UNKNOWN
-    return NOTHING_UNKNOWN if guest.plan.family.sends_usable else _FEW_UNKNOWN
+    return _FEW_UNKNOWN if guest.report.usable_bytes is None else NOTHING_UNKNOWN
 
 
 def _job(job: Job, tick: int) -> JobSample:
-    """What virDomainGetJobStats tells; an internal snapshot has no progress."""
-    has_progress = job.kind is JobKind.BACKUP
+    """What virDomainGetJobStats tells, for jobs of disks virDomainGetBlockJobInfo."""
     return JobSample(
         kind=job.kind,
-        elapsed_s=float(tick - job.started_at),
-        processed_bytes=job.done * PAGE_BYTES if has_progress else None,
-        total_bytes=job.total * PAGE_BYTES if has_progress else None,
+        elapsed_s=float(tick - job.started_at) if job.disk is None else None,
+        processed_bytes=job.done * PAGE_BYTES if job.has_progress else None,
+        total_bytes=job.total * PAGE_BYTES if job.has_progress else None,
+        scratch_used_bytes=None if job.scratch_total is None else job.scratch_used * PAGE_BYTES,
+        scratch_total_bytes=None if job.scratch_total is None else job.scratch_total * PAGE_BYTES,
+        disk=job.disk,
     )
 
 
@@ -238,7 +262,7 @@ def _facts(guest: Guest) -> VmFacts:
     plan = guest.plan
     return VmFacts(
         has_balloon=plan.has_balloon,
-        stats_period_s=plan.stats_period_s if plan.has_balloon else None,
+        stats_period_s=guest.stats_period_s if plan.has_balloon else None,
         has_autodeflate=plan.has_autodeflate,
         has_free_page_reporting=plan.has_free_page_reporting,
         virtio_mem_bytes=0,

@@ -1,13 +1,12 @@
 """The named worlds of the demo: one row each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from vmtop.backends.simulator.admin import leave_available
 from vmtop.backends.simulator.dice import Channel, Dice
-from vmtop.backends.simulator.fault import Event, FaultScript, Hazard
 from vmtop.backends.simulator.fleet import DEBIAN, WINDOWS_2022, Template, sample_fleet
 from vmtop.backends.simulator.plan import (
     NEVER,
@@ -20,6 +19,7 @@ from vmtop.backends.simulator.plan import (
     linux,
 )
 from vmtop.backends.simulator.schedule import BackupWindow, Snapshots
+from vmtop.backends.simulator.script import Event, FaultScript, Hazard
 from vmtop.backends.simulator.world import Director, World
 from vmtop.errors import UsageError
 from vmtop.wording import nearest
@@ -27,8 +27,8 @@ from vmtop.wording import nearest
 DEFAULT_SCENARIO = "overcommit"
 
 WARM_UP_GUEST_S = 12_000
-"""Seconds of single guests that a world lives before its first picture. 40 guests get the full two minutes, 1,000 get
-12 s and 10,000 just one, so that nobody waits for a large fleet."""
+"""Seconds of single guests that a world lives before its first picture. Up to 300 guests get all of `WARM_UP_S`, 1,000
+get 12 s and 10,000 just one, so that nobody waits for a large fleet."""
 
 VCPUS_PER_CPU = 3
 LEAST_PAGES_PER_VM = 256 * PAGES_PER_MIB
@@ -42,10 +42,10 @@ GUESTS_PER_ROLE = 4
 
 Changes = Mapping[str, Any]
 """Fields of `GuestPlan` or `HostPlan`."""
+NO_CHANGES: Changes = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """Something special about one guest of a fleet."""
 
     fits: Callable[[GuestPlan], bool]
@@ -110,7 +110,7 @@ def _boot_storm(count: int) -> Sequence[Template]:
             changes={
                 "starts_at": 1 + 60 * place // count,
                 "has_free_page_reporting": place % 2 == 0,
-                "file_set": PAGES_PER_GIB,
+                "file_set": PAGES_PER_GIB // 2,
                 "file_hot": PAGES_PER_GIB // 4,
             },
         )
@@ -136,6 +136,22 @@ def _no_two_alike(count: int) -> Sequence[Template]:
 def _hostile_names(count: int) -> Sequence[Template]:
     named = [Template(count=1, changes={"name": name}) for name in HOSTILE_NAMES[:count]]
     return (*named, Template(count=count - len(named)))
+
+
+def _everything() -> Sequence[Director]:
+    from vmtop.backends.simulator.fault import GUEST_FAULTS, HOST_FAULTS
+
+    hazards = [
+        *(Hazard(fault=name, per_hour=0.01) for name in GUEST_FAULTS),
+        *(Hazard(fault=name, per_hour=0.2) for name in HOST_FAULTS),
+    ]
+    return BackupWindow(parallel=8, pull_every=4), FaultScript(hazards=hazards)
+
+
+def _proxmox() -> Sequence[Director]:
+    from vmtop.backends.simulator.foreign import ProxmoxBalancer
+
+    return (ProxmoxBalancer(),)
 
 
 HOSTILE_NAMES = (
@@ -168,8 +184,7 @@ HOSTILE_NAMES = (
 """All that a definition, or a daemon that lies, can put into a name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class Scenario(NamedTuple):
     """One world, at any size."""
 
     name: str
@@ -189,7 +204,7 @@ class Scenario:
     """Swap of the host as a share of its memory."""
     swapped_share: float = 0.0
     """Share of the host's swap that holds cold pages from before the operator did it."""
-    host: Changes = field(default_factory=dict)
+    host: Changes = NO_CHANGES
     directors: Callable[[], Sequence[Director]] = tuple
 
 
@@ -219,7 +234,7 @@ _SCENARIOS = (
         name="boot-storm",
         sentence="30 VMs boot within a minute; Windows writes zeros to all of its memory, and KSM finds them again.",
         vms=30,
-        overcommit=1.25,
+        overcommit=1.5,
         fleet=_boot_storm,
     ),
     Scenario(
@@ -231,11 +246,14 @@ _SCENARIOS = (
     ),
     Scenario(
         name="backup-window",
-        sentence="From minute 5 on 20 VMs are backed up, four at a time; one backup fails and keeps its bitmap.",
+        sentence="20 VMs are backed up from minute 5 on, most by push, some by pull; one fails, and one VM moves away.",
         vms=20,
         overcommit=1.1,
         leaves=4.0,
-        directors=lambda: (BackupWindow(parallel=4, starts_at=300, failures=1),),
+        directors=lambda: (
+            BackupWindow(parallel=4, starts_at=300, failures=1, pull_every=4),
+            FaultScript([Event(fault="migration", at_s=420)]),
+        ),
     ),
     Scenario(
         name="ksm-gold",
@@ -263,36 +281,27 @@ _SCENARIOS = (
     ),
     Scenario(
         name="mixed-fleet-1000",
-        sentence="1,000 VMs on a host with terabytes; every kind of fault now and then.",
+        sentence="1,000 VMs on a host with terabytes; backups by push and pull, migrations, and every kind of fault.",
         vms=1000,
         overcommit=1.5,
         cast=CAST,
         leaves=3.0,
-        directors=lambda: (
-            BackupWindow(parallel=8),
-            FaultScript(
-                hazards=[
-                    Hazard(fault="driver-hung", per_vm_hour=0.02, lasts_s=600),
-                    Hazard(fault="stats-stale", per_vm_hour=0.02, lasts_s=300),
-                    Hazard(fault="qemu-hung", per_vm_hour=0.01, lasts_s=30),
-                    Hazard(fault="paused", per_vm_hour=0.01, lasts_s=120),
-                    Hazard(fault="reboot", per_vm_hour=0.02),
-                    Hazard(fault="crash", per_vm_hour=0.005),
-                    Hazard(fault="vanish", per_vm_hour=0.01, lasts_s=60),
-                    Hazard(fault="backup-full", per_vm_hour=0.005),
-                ]
-            ),
-        ),
+        directors=_everything,
     ),
     Scenario(
         name="diurnal-peak",
         sentence="40 VMs whose users all come at the same hours; try it with --speed 300.",
         vms=40,
-        overcommit=1.45,
+        overcommit=1.3,
         fleet=lambda count: (
             Template(count=count, kind=Kind.DIURNAL, changes={"phase": 0.1, "has_free_page_reporting": True}),
         ),
-        vary=lambda _, plan: {"file_set": plan.file_set // 4, "file_hot": plan.file_hot // 4},
+        vary=lambda _, plan: {
+            # All alike, so that the peak presses a host of any size as much.
+            "utilisation": 0.3 + plan.utilisation / 4,
+            "file_set": plan.file_set // 4,
+            "file_hot": plan.file_hot // 4,
+        },
     ),
     Scenario(
         name="no-driver-30",
@@ -317,6 +326,15 @@ _SCENARIOS = (
         vms=20,
         overcommit=1.0,
         directors=lambda: (Snapshots(every_s=60, count=10),),
+    ),
+    Scenario(
+        name="foreign-balancer",
+        sentence="30 VMs on a host where the balancer of Proxmox VE moves balloons that nobody asked to move.",
+        vms=30,
+        overcommit=1.3,
+        vary=lambda _, plan: {"min_guarantee": plan.maximum // 2},
+        leaves=4.0,
+        directors=_proxmox,
     ),
     Scenario(
         name="hostile-names",
@@ -387,7 +405,7 @@ def sample_plans(scenario: Scenario, dice: Dice, count: int) -> list[GuestPlan]:
     """The guests of a scenario, with their roles."""
     plans = list(sample_fleet(dice, scenario.fleet(count)))
     if scenario.vary is not None:
-        plans = [replace(plan, **scenario.vary(dice, plan)) for plan in plans]
+        plans = [plan._replace(**scenario.vary(dice, plan)) for plan in plans]
     for first in range(0, count, GUESTS_PER_CAST):
         block = range(first, min(first + GUESTS_PER_CAST, count))
         free = list(block)
@@ -395,7 +413,7 @@ def sample_plans(scenario: Scenario, dice: Dice, count: int) -> list[GuestPlan]:
             place = next((place for place in free if role.fits(plans[place])), None)
             if place is not None:
                 free.remove(place)
-                plans[place] = replace(plans[place], **role.changes(plans[place]))
+                plans[place] = plans[place]._replace(**role.changes(plans[place]))
     return plans
 
 

@@ -4,8 +4,8 @@ MOST_BUSY = 0.95
 """Queues are capped here, so that latency stays finite."""
 
 GUEST_WEIGHT = 1.0
-BACKUP_WEIGHT = 0.3
-"""Share of a backup beside guests when the disks are full, as ionice would give it."""
+JOB_WEIGHT = 0.3
+"""Share of jobs beside guests when the disks are full, as ionice would give it."""
 
 
 class Pool:
@@ -22,9 +22,9 @@ class Pool:
         self.latency_s = idle_latency_s
         """How long one request took in the last tick."""
 
-    def left_for_backups(self) -> int:
-        """Pages that backups may move in this tick: what the others leave, but at least their weighted share."""
-        share = BACKUP_WEIGHT / (GUEST_WEIGHT + BACKUP_WEIGHT)
+    def left_for_jobs(self) -> int:
+        """Pages that jobs may move in this tick: what the others leave, but at least their weighted share."""
+        share = JOB_WEIGHT / (GUEST_WEIGHT + JOB_WEIGHT)
         return max(self.bandwidth - self.busy_now, int(self.bandwidth * share))
 
     def end_tick(self) -> None:

@@ -52,12 +52,14 @@ class Demand:
         "_ceiling",
         "_dice",
         "_drift",
+        "_due",
         "_edge",
         "_knot",
         "_leaks_from",
         "_plan",
         "_ramp_from",
         "_ramp_least",
+        "_ramp_until",
         "_rise",
         "_start",
         "read_factor",
@@ -73,24 +75,21 @@ class Demand:
         self._burst = 0
         self._edge = self._gap_s() - WARM_UP_S if plan.kind is Kind.BURSTY else NEVER
         self._leaks_from = self._first_leak()
-        self._ramp_from = -NEVER
+        self._ramp_from = self._ramp_until = -NEVER
         self._ramp_least = 0.0
         # The same first knot in every world, however long that world warms up.
         self._knot = -WARM_UP_S - plan.uid % KNOT_S
         self._drift = DRIFT_DEVIATION * dice.normal(plan.uid, self._knot, Channel.DRIFT)
         self._start = self._level(self._knot)
         self._rise = self._draw_rise()
+        self._due = self._next_due()
 
     def pages_at(self, tick: int) -> int:
         """Pages of anonymous memory that the guest's programs want to hold."""
-        while tick >= self._knot + KNOT_S:
-            self._knot += KNOT_S
-            self._start += self._rise
-            self._rise = self._draw_rise()
-        while tick >= self._edge:
-            self._turn()
+        if tick >= self._due:
+            self._pass_knots(tick)
         pages = self._start + self._rise * (tick - self._knot) // KNOT_S + self._burst
-        if tick < self._ramp_from + RAMP_S:
+        if tick < self._ramp_until:
             done = max(0, tick - self._ramp_from) / RAMP_S
             pages = int(pages * (self._ramp_least + (1.0 - self._ramp_least) * done))
         return pages if pages < self._ceiling else self._ceiling
@@ -100,9 +99,22 @@ class Demand:
 
         This is the one way in which the fate of a guest changes its demand.
         """
-        self._ramp_from = tick
+        self._ramp_from, self._ramp_until = tick, tick + RAMP_S
         self._ramp_least = least_share
         self._leaks_from = tick
+
+    def _pass_knots(self, tick: int) -> None:
+        """Go to the last knot, and the last beginning or end of a burst, that is not later than `tick`."""
+        while tick >= self._knot + KNOT_S:
+            self._knot += KNOT_S
+            self._start += self._rise
+            self._rise = self._draw_rise()
+        while tick >= self._edge:
+            self._turn()
+        self._due = self._next_due()
+
+    def _next_due(self) -> int:
+        return min(self._knot + KNOT_S, self._edge)
 
     def _draw_rise(self) -> int:
         knot = self._knot + KNOT_S
@@ -125,15 +137,18 @@ class Demand:
             share = share + BATCH_EXTRA_SHARE if is_busy else share / 2
             self.read_factor = BATCH_READ_FACTOR if is_busy else 1
         elif plan.kind is Kind.LEAK:
-            share = self._leaked_share(tick)
+            share /= 2
         if plan.kind is not Kind.DB:
             share *= 1.0 + self._drift
+        if plan.kind is Kind.LEAK:
+            # Nobody touches what leaked, so it does not drift.
+            share = self._with_leak(share, tick)
         return int(min(MOST_SHARE, max(LEAST_SHARE, share)) * plan.maximum)
 
-    def _leaked_share(self, tick: int) -> float:
-        """Half the usual demand plus the leak; at the limit its supervisor starts the program anew."""
+    def _with_leak(self, share: float, tick: int) -> float:
+        """Add the leak; at the limit its supervisor starts the program anew."""
         plan = self._plan
-        share = plan.utilisation / 2 + plan.leak_pages_per_s * max(0, tick - self._leaks_from) / plan.maximum
+        share += plan.leak_pages_per_s * max(0, tick - self._leaks_from) / plan.maximum
         if share >= MOST_SHARE:
             self._leaks_from = tick
         return share

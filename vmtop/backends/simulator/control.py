@@ -1,0 +1,103 @@
+"""Commands to a simulated host from any thread, beside the one that reads it."""
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from vmtop.backends.simulator import command
+from vmtop.backends.simulator.shared import SharedWorld
+from vmtop.backends.simulator.world import World
+from vmtop.errors import ControlError
+from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
+
+PATIENCE_S = 120.0
+"""A command that waits gives up when nobody read the world for this long: without readings it stands still."""
+
+Result = TypeVar("Result")
+
+
+class SimulatorControl:
+    """Changes VMs of a simulated host; `command` tells what each method does and in which errors it ends."""
+
+    def __init__(self, shared: SharedWorld, *, patience_s: float = PATIENCE_S) -> None:
+        """Share a world with its backend.
+
+        Args:
+            shared: The backend's.
+            patience_s: How long a command waits for the next reading.
+        """
+        self._shared = shared
+        self._patience_s = patience_s
+        self._is_closed = False
+
+    def set_balloon(self, uuid: str, target_bytes: int) -> None:
+        """Ask for a balloon size."""
+        self._run(lambda world: command.set_balloon(world, uuid, target_bytes))
+
+    def set_stats_period(self, uuid: str, period_s: int) -> None:
+        """Have the guest send its figures every so many seconds, 0 for never."""
+        self._run(lambda world: command.set_stats_period(world, uuid, period_s))
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
+        return self._run(lambda world: command.read_storage(world, uuid, self._shared.read_at_s))
+
+    def take_snapshot(self, uuid: str, request: SnapshotRequest) -> float | None:
+        """Take a snapshot and return when it is complete; tells for how long the guest stood still."""
+        return self._run(lambda world: command.take_snapshot(world, uuid, request))
+
+    def revert_snapshot(self, uuid: str, name: str) -> None:
+        """Throw away the present state for that of a snapshot, and return when it is done."""
+        self._run(lambda world: command.revert_snapshot(world, uuid, name))
+
+    def delete_snapshot(self, uuid: str, name: str) -> None:
+        """Delete one snapshot, merging what it holds where needed, and return when done."""
+        self._run(lambda world: command.delete_snapshot(world, uuid, name))
+
+    def start_backup(self, uuid: str, request: BackupRequest) -> None:
+        """Begin a push backup; it goes on as a job."""
+        self._run(lambda world: command.start_backup(world, uuid, request))
+
+    def cancel_job(self, uuid: str) -> None:
+        """Cancel the job of a VM."""
+        self._run(lambda world: command.cancel_job(world, uuid))
+
+    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
+        """Limit the rate of a running backup; 0 for no limit."""
+        self._run(lambda world: command.limit_job(world, uuid, bytes_per_s))
+
+    def delete_checkpoint(self, uuid: str, name: str) -> None:
+        """Delete a checkpoint with its bitmaps."""
+        self._run(lambda world: command.delete_checkpoint(world, uuid, name))
+
+    def resume(self, uuid: str) -> None:
+        """Let a paused VM go on."""
+        self._run(lambda world: command.resume(world, uuid))
+
+    def close(self) -> None:
+        """Take no more commands; one that waits ends with the next reading."""
+        self._is_closed = True
+
+    def _run(self, begin: Callable[[World], command.Steps[Result]]) -> Result:
+        """Take the steps of a command, each after a reading."""
+        shared = self._shared
+        steps = self._steps(begin)
+        while True:
+            with shared.lock:
+                if self._is_closed or shared.is_closed:
+                    raise ControlError(f"{shared.uri} was closed")
+                readings = shared.readings
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    result: Result = end.value
+                    return result
+            if not shared.wait(readings, self._patience_s):
+                raise ControlError(
+                    f"{shared.uri}: no answer: the simulated host stood still for {self._patience_s:g} s; what was"
+                    " asked for may still happen"
+                )
+
+    def _steps(self, begin: Callable[[World], command.Steps[Result]]) -> Generator[None, None, Result]:
+        while self._shared.world is None:
+            yield
+        return (yield from begin(self._shared.world))
