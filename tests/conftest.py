@@ -9,8 +9,9 @@ NO_SKIPS = os.environ.get("VMTOP_NO_SKIPS") == "1"
 
 # They would change pictures and defaults: the person who runs the tests may like other colours than the tests do.
 _PERSONAL = ("VMTOP_", "TEXTUAL_", "LIBVIRT_", "NO_COLOR", "COLUMNS", "LINES")
+_MEANT = {"VMTOP_NO_SKIPS", "VMTOP_TEST_CACHE", "VMTOP_REPORT_DIR", "VMTOP_FIDELITY_RUNS"}
 for name in list(os.environ):
-    if name.startswith(_PERSONAL) and name not in {"VMTOP_NO_SKIPS", "VMTOP_TEST_CACHE"}:
+    if name.startswith(_PERSONAL) and name not in _MEANT:
         del os.environ[name]
 
 
