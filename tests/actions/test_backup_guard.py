@@ -1,0 +1,213 @@
+from typing import Any
+
+import pytest
+
+from tests.actions.scenes import (
+    ID,
+    at_level,
+    make_checkpoint,
+    make_disk,
+    make_folder,
+    make_storage,
+    refusal,
+    situate,
+)
+from tests.builders import START_S, make_frame, make_job, make_off_vm, make_vm
+from vmtop.actions.backup_plan import find_base, plan_backup, vm_folder
+from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.guard import check
+from vmtop.actions.situation import Situation
+from vmtop.actions.verdict import BackupPreview
+from vmtop.derive.metrics import Level
+from vmtop.model.sample import JobKind, JobSample, VmSample, VmState
+from vmtop.model.storage import BackupRequest
+from vmtop.units import GIB, MIB
+
+FULL = StartBackup(uuid=ID, folder="/backup")
+INCREMENTAL = StartBackup(uuid=ID, folder="/backup", is_incremental=True)
+KEPT = "20231114T220000Z.full.vda.qcow2"
+CHAIN = make_storage(checkpoints=(make_checkpoint(),))
+RAW = make_storage(make_disk(image_format="raw"))
+
+
+def plan(command: StartBackup = FULL, storage: Any = None, existing: Any = ()) -> BackupRequest:
+    vm = make_frame([make_vm(name="web-1")]).vms[0]
+    return plan_backup(command, vm, storage or make_storage(), START_S, existing)
+
+
+def test_a_full_backup_names_files_and_a_checkpoint_by_its_time() -> None:
+    request = plan(StartBackup(uuid=ID, folder="/backup/", bytes_per_s=50 * MIB))
+    assert request.targets == {"vda": "/backup/web-1-00000000/20231114T221320Z.full.vda.qcow2"}
+    assert request.formats == {"vda": "qcow2"}
+    assert (request.checkpoint, request.since) == ("vmtop-20231114T221320Z", None)
+    assert request.bytes_per_s == 50 * MIB
+
+
+def test_an_incremental_backup_goes_on_from_the_newest_checkpoint_whose_files_are_there() -> None:
+    older, newer = make_checkpoint(), make_checkpoint("vmtop-20231114T221000Z")
+    storage = make_storage(checkpoints=(older, newer, make_checkpoint("virtnbdbackup.7")))
+    request = plan(INCREMENTAL, storage, {KEPT})
+    assert request.since == "vmtop-20231114T220000Z"
+    assert request.targets == {"vda": "/backup/web-1-00000000/20231114T221320Z.inc.vda.qcow2"}
+    assert find_base(storage, {KEPT, "20231114T221000Z.inc.vda.qcow2"}) == newer
+    assert find_base(storage, ()) is None
+    assert find_base(storage, None) == newer
+
+
+def test_a_backup_of_a_raw_disk_makes_no_checkpoint() -> None:
+    request = plan(FULL, make_storage(make_disk(), make_disk(target="vdb", image_format="raw")))
+    assert request.checkpoint is None
+    assert request.targets["vdb"].endswith(".full.vdb.raw")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("web-1", "web-1-5f2c1a90"),
+        ("../../etc/passwd", "_.._etc_passwd-5f2c1a90"),
+        ("a b\n\x1b[31m", "a_b_31m-5f2c1a90"),
+        ("名前", "_-5f2c1a90"),
+        ("...", "vm-5f2c1a90"),
+        ("x" * 300, "x" * 64 + "-5f2c1a90"),
+    ],
+)
+def test_no_name_of_a_vm_leads_out_of_the_folder(name: str, folder: str) -> None:
+    assert vm_folder(name, "5f2c1a90-0000-4000-8000-000000000001") == folder
+
+
+def test_the_preview_tells_sizes_and_files() -> None:
+    preview = check(FULL, situate(make_vm(name="web-1"))).preview
+    assert preview == BackupPreview(
+        write_bytes=20 * GIB,
+        free_bytes=100 * GIB,
+        files=("/backup/web-1-00000000/20231114T221325Z.full.vda.qcow2",),
+        since=None,
+    )
+    verdict = check(INCREMENTAL, situate(storage=CHAIN, folder=make_folder(KEPT)))
+    assert not verdict.is_refused
+    assert isinstance(verdict.preview, BackupPreview)
+    assert (verdict.preview.write_bytes, verdict.preview.since) == (GIB, "vmtop-20231114T220000Z")
+
+
+@pytest.mark.parametrize(
+    ("command", "now", "reason"),
+    [
+        (FULL, situate(storage=None), "the disks of vm-0001 could not be read"),
+        (FULL, situate(storage=make_storage(disks=())), "the VM has no disk to back up"),
+        (FULL, situate(make_off_vm(uuid=ID)), "vm-0009 is shut off"),
+        (FULL, situate(make_vm(jobs=(make_job(),))), "a job runs on vm-0001 already: backup"),
+        (FULL, situate(storage=make_storage(block_job_disk="vda")), "a block job runs on its disk vda"),
+        (
+            FULL,
+            situate(folder=make_folder("20231114T221325Z.full.vda.qcow2")),
+            "20231114T221325Z.full.vda.qcow2 exists already, and nothing is overwritten",
+        ),
+        (
+            FULL,
+            situate(storage=make_storage(checkpoints=(make_checkpoint("vmtop-20231114T221325Z"),))),
+            "there is a checkpoint vmtop-20231114T221325Z already; try again in a second",
+        ),
+        (FULL, situate(folder=make_folder(free_bytes=5 * GIB)), "5.0G are free in /backup, and 5.5G are needed"),
+        (FULL, situate(folder=make_folder(exists=False, free_bytes=None)), "there is no folder /backup"),
+        (StartBackup(uuid=ID, folder="backup"), situate(), "the folder needs its whole path, and 'backup' is none"),
+        (StartBackup(uuid=ID, folder="/backup", bytes_per_s=0), situate(), "a limit of nothing is none"),
+        (INCREMENTAL, situate(storage=RAW), "only qcow2 disks know what changed, and vda (raw) do not"),
+        (INCREMENTAL, situate(), "no backup of vmtop that this one could go on from is there"),
+        (INCREMENTAL, situate(storage=CHAIN), "no backup of vmtop that this one could go on from is there"),
+    ],
+)
+def test_a_backup_that_would_fail_or_harm_is_refused(command: StartBackup, now: Situation, reason: str) -> None:
+    assert reason in refusal(command, now)
+
+
+@pytest.mark.parametrize("level", [Level.HARD, Level.CRITICAL])
+def test_a_host_in_need_is_spared_unless_forced(level: Level) -> None:
+    now = situate(frame=at_level(make_frame([make_vm()]), level))
+    text = f"the host is at {level.word}: 1.2 GiB available; a backup needs memory, too"
+    assert refusal(FULL, now) == f"{text}; it can be forced"
+    forced = check(StartBackup(uuid=ID, folder="/backup", is_forced=True), now)
+    assert (forced.refusals, forced.warnings) == ((), (text,))
+
+
+def test_a_host_at_soft_is_warned_of() -> None:
+    verdict = check(FULL, situate(frame=at_level(make_frame([make_vm()]), Level.SOFT)))
+    assert verdict.warnings == ("the host is at soft: 1.2 GiB available; a backup needs memory, too",)
+    assert not verdict.is_refused
+
+
+def test_room_for_what_is_allocated_but_not_for_all_that_the_guest_sees_is_warned_of() -> None:
+    """What is compressed, or in an image that the disk stands on, is not in what libvirt calls allocated."""
+    verdict = check(FULL, situate(folder=make_folder(free_bytes=20 * GIB)))
+    assert verdict.refusals == ()
+    assert verdict.warnings == (
+        "up to 20.0G are written, and 20.0G are free; when the folder fills up, the VM stands still",
+    )
+    assert check(FULL, situate(folder=make_folder(free_bytes=22 * GIB))).warnings == ()
+
+
+def test_what_cannot_be_seen_is_warned_of() -> None:
+    assert "the folder cannot be seen from here" in check(FULL, situate(folder=None)).warnings[0]
+    silent = make_storage(make_disk(capacity_bytes=None, allocation_bytes=None))
+    assert "how much is to be written is not known" in check(FULL, situate(storage=silent)).warnings[0]
+    assert "no incremental backup can follow" in check(FULL, situate(storage=RAW)).warnings[0]
+
+
+PULL = JobSample(
+    kind=JobKind.BACKUP,
+    elapsed_s=3.0,
+    processed_bytes=None,
+    total_bytes=None,
+    scratch_used_bytes=MIB,
+    scratch_total_bytes=GIB,
+)
+BLOCK = JobSample(kind=JobKind.BLOCK_COMMIT, elapsed_s=None, processed_bytes=1, total_bytes=2, disk="vda")
+
+
+@pytest.mark.parametrize(
+    ("vm", "reason"),
+    [
+        (make_vm(), "no job runs on vm-0001"),
+        (make_vm(jobs=(make_job(kind=JobKind.MIGRATION_IN),)), "cannot cancel this kind of job: migration in"),
+        (make_vm(jobs=(BLOCK,)), "only jobs of single disks run"),
+    ],
+)
+def test_only_jobs_that_can_be_cancelled_are(vm: VmSample, reason: str) -> None:
+    assert reason in refusal(CancelJob(uuid=ID), situate(vm))
+
+
+def test_cancelling_a_backup_says_what_is_lost() -> None:
+    verdict = check(CancelJob(uuid=ID), situate(make_vm(jobs=(make_job(),))))
+    assert (verdict.refusals, verdict.warnings) == ((), ("what was copied so far is thrown away",))
+
+
+@pytest.mark.parametrize(
+    ("vm", "rate", "reason"),
+    [
+        (make_vm(), MIB, "no backup runs on vm-0001, and other jobs cannot be limited"),
+        (make_vm(jobs=(PULL,)), MIB, "it is a pull backup"),
+        (make_vm(jobs=(make_job(),)), -1, "a rate cannot be below 0"),
+    ],
+)
+def test_only_a_push_backup_is_limited(vm: VmSample, rate: int, reason: str) -> None:
+    assert reason in refusal(LimitJob(uuid=ID, bytes_per_s=rate), situate(vm))
+
+
+def test_a_push_backup_may_be_limited() -> None:
+    assert not check(LimitJob(uuid=ID, bytes_per_s=0), situate(make_vm(jobs=(make_job(),)))).is_refused
+
+
+@pytest.mark.parametrize(
+    ("vm", "reason"),
+    [
+        (make_vm(), "vm-0001 is not paused: it is running"),
+        (make_vm(state=VmState.PAUSED, state_reason="user"), "was not paused by an I/O error (user)"),
+        (make_vm(state=VmState.PAUSED), "was not paused by an I/O error (libvirt does not say why)"),
+    ],
+)
+def test_a_vm_that_may_stand_still_on_purpose_is_not_resumed(vm: VmSample, reason: str) -> None:
+    assert reason in refusal(ResumeVm(uuid=ID), situate(vm))
+
+
+def test_a_vm_that_an_io_error_stopped_may_go_on() -> None:
+    stopped = make_vm(state=VmState.PAUSED, state_reason="I/O error")
+    assert not check(ResumeVm(uuid=ID), situate(stopped)).is_refused

@@ -1,0 +1,259 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.actions.scenes import ABLE, ID, at_level, judge_balloon, refusal, situate
+from tests.builders import (
+    make_facts,
+    make_frame,
+    make_guest,
+    make_host,
+    make_job,
+    make_off_vm,
+    make_qemu,
+    make_vm,
+)
+from vmtop.actions.command import SetBalloon, SetStatsPeriod
+from vmtop.actions.guard import check
+from vmtop.actions.verdict import BalloonPreview, Risk, Verdict
+from vmtop.derive.metrics import Level
+from vmtop.model.capability import Capability
+from vmtop.model.sample import Answer, JobKind, VmFacts, VmSample, VmState
+from vmtop.units import GIB, MIB
+
+FLOOR = 1690 * MIB
+"""1.5 GiB in use and a tenth of it."""
+HALF = 2 * GIB
+
+
+def preview_of(verdict: Verdict) -> BalloonPreview:
+    assert isinstance(verdict.preview, BalloonPreview)
+    return verdict.preview
+
+
+def test_a_healthy_vm_may_be_taken_memory_down_to_its_floor() -> None:
+    assert judge_balloon(FLOOR) == replace(judge_balloon(FLOOR), refusals=(), warnings=(), needs_name="")
+
+
+def test_the_preview_tells_what_guest_and_host_get() -> None:
+    preview = preview_of(judge_balloon(HALF))
+    assert (preview.from_bytes, preview.to_bytes, preview.floor_bytes) == (4 * GIB, HALF, FLOOR)
+    assert preview.usable_before_bytes == 2560 * MIB
+    assert preview.usable_after_bytes == 512 * MIB
+    # The host holds 3 GiB: QEMU's own 140.5 MiB and what KSM saves (80 MiB) are not won.
+    held = 3 * GIB - 120 * MIB - int(0.005 * 4 * GIB) - 80 * MIB
+    assert preview.win_least_bytes == held - HALF
+    assert preview.win_most_bytes == HALF
+    assert preview.risk is Risk.LOW
+
+
+def test_memory_that_was_never_touched_is_not_won() -> None:
+    small = make_qemu(rss_bytes=GIB, ksm_merged_bytes=0)
+    preview = preview_of(judge_balloon(3 * GIB, make_vm(qemu=small, rss_bytes=GIB)))
+    assert preview.win_least_bytes == 0
+    assert preview.win_most_bytes == GIB - 120 * MIB - int(0.005 * 4 * GIB)
+
+
+def test_what_the_host_wins_is_unknown_when_its_own_figures_are() -> None:
+    preview = preview_of(judge_balloon(HALF, make_vm(qemu=None, rss_bytes=None)))
+    assert preview.win_least_bytes is None
+    assert preview.win_most_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("target_bytes", "risk", "reason"),
+    [
+        (FLOOR, Risk.LOW, "154M more than the 1.5G that the guest uses"),
+        (1600 * MIB, Risk.HIGH, "it uses 1.5G, and no more than 64M would be left"),
+        (GIB, Risk.SEVERE, "less than the 1.5G that the guest uses: it swaps, or its kernel kills programs"),
+        (4 * GIB, Risk.NONE, "the guest gets memory back"),
+    ],
+)
+def test_the_risk_comes_in_a_word_with_its_reason(target_bytes: int, risk: Risk, reason: str) -> None:
+    preview = preview_of(judge_balloon(target_bytes))
+    assert (preview.risk, preview.risk_reason) == (risk, reason)
+
+
+def test_below_the_floor_the_name_has_to_be_typed() -> None:
+    verdict = judge_balloon(FLOOR - MIB)
+    assert not verdict.is_refused
+    assert verdict.needs_name == "1.65G is 1.0M below the safe floor of 1.65G"
+    assert judge_balloon(GIB).needs_name == "1.0G is 666M below the safe floor of 1.65G"
+
+
+def test_giving_back_to_a_guest_below_its_floor_needs_no_name() -> None:
+    squeezed = make_vm(balloon_bytes=GIB, guest=make_guest(usable_bytes=16 * MIB))
+    assert judge_balloon(GIB + 32 * MIB, squeezed).needs_name == ""
+
+
+LOCKED = make_facts(is_locked=True)
+
+
+@pytest.mark.parametrize(
+    ("vm", "reason"),
+    [
+        (make_vm(facts=make_facts(has_balloon=False)), "vm-0001 has no balloon device"),
+        (make_vm(facts=make_facts(has_vfio=True)), "a host device is passed through to vm-0001"),
+        (make_vm(facts=make_facts(has_hugepages=True)), "comes from huge pages"),
+        (make_vm(facts=LOCKED), "is locked: its balloon gives the host nothing"),
+        (make_vm(guest=None), "no balloon driver was seen in the guest"),
+        (make_vm(facts=None, unknown={"facts": "not read yet"}), "definition of vm-0001 is not known: not read yet"),
+        (make_vm(balloon_bytes=None), "the size of vm-0001 is not known"),
+        (make_off_vm(uuid=ID), "vm-0009 is shut off"),
+        (make_vm(state=VmState.CRASHED), "vm-0001 is crashed"),
+        (make_vm(state=VmState.PAUSED), "vm-0001 is paused: its guest would not answer until it goes on"),
+        (make_vm(answer=Answer.HUNG, hung_s=9.0), "QEMU of vm-0001 does not answer"),
+        (make_vm(answer=Answer.BUSY), "another job holds vm-0001"),
+        (make_vm(jobs=(make_job(kind=JobKind.MIGRATION_OUT),)), "a job runs (migration out)"),
+        (make_vm(jobs=(make_job(kind=JobKind.SNAPSHOT),)), "a job runs (snapshot)"),
+        (make_vm(facts=make_facts(virtio_mem_bytes=3 * GIB)), "3.0G of its memory is virtio-mem"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason_even_by_force(vm: VmSample, reason: str) -> None:
+    verdict = judge_balloon(HALF, vm, is_forced=True)
+    assert any(reason in text for text in verdict.refusals), verdict.refusals
+
+
+@pytest.mark.parametrize(
+    ("target_bytes", "reason"),
+    [
+        (4 * GIB + 1024, "4.0G is above its maximum of 4.0G"),
+        (0, "a VM cannot be left without memory"),
+        (-GIB, "a VM cannot be left without memory"),
+    ],
+)
+def test_sizes_that_no_vm_can_have_are_refused(target_bytes: int, reason: str) -> None:
+    assert reason in judge_balloon(target_bytes, is_forced=True).refusals
+
+
+@pytest.mark.parametrize(
+    ("vm", "at_s", "reason"),
+    [
+        (make_vm(), 60, "figures stopped coming (the last are 60 s old)"),
+        (make_vm(facts=make_facts(stats_period_s=0)), 5, "does not tell what it uses: the statistics period is 0"),
+        (make_vm(guest=make_guest(usable_bytes=None, cache_bytes=None)), 5, "the guest does not tell what it uses"),
+    ],
+)
+def test_figures_that_are_old_or_missing_need_force(vm: VmSample, at_s: float, reason: str) -> None:
+    frame = make_frame([vm], at_s=at_s)
+    verdict = judge_balloon(3 * GIB, vm, frame=frame)
+    assert any(reason in text and text.endswith("it can be forced") for text in verdict.refusals), verdict.refusals
+    assert not judge_balloon(3 * GIB, vm, is_forced=True, frame=frame).is_refused
+
+
+def test_a_period_of_0_is_warned_of_as_nobody_sees_how_the_guest_takes_it() -> None:
+    vm = make_vm(facts=make_facts(stats_period_s=0))
+    assert any("in one step" in text for text in judge_balloon(3 * GIB, vm, is_forced=True).warnings)
+
+
+def test_a_backup_that_runs_is_no_reason_against_a_balloon() -> None:
+    assert not judge_balloon(HALF, make_vm(jobs=(make_job(),))).is_refused
+
+
+def test_an_old_reading_needs_force() -> None:
+    verdict = judge_balloon(HALF, age_s=31.0)
+    assert verdict.refusals == ("the last reading is 31 s old: vm-0001 may be another by now",)
+    assert not judge_balloon(HALF, is_forced=True, age_s=31.0).is_refused
+
+
+def test_a_source_that_is_read_only_or_unable_changes_nothing() -> None:
+    assert judge_balloon(HALF, capability=Capability()).refusals == ("vmtop may change nothing here: it is read-only",)
+    unable = replace(ABLE, can_balloon=False)
+    assert judge_balloon(HALF, capability=unable).refusals == ("qemu:///system cannot do this",)
+
+
+def test_a_vm_that_is_gone_is_said_to_be_gone() -> None:
+    assert refusal(SetBalloon(uuid="nobody", target_bytes=GIB), situate()) == "the VM is not there any more"
+
+
+def test_an_action_that_got_no_answer_holds_up_the_next() -> None:
+    verdict = judge_balloon(HALF, is_unanswered=True)
+    assert verdict.refusals == ("an earlier action on vm-0001 got no answer yet",)
+
+
+def test_taking_memory_warns_of_what_speaks_against_it() -> None:
+    facts = make_facts(has_autodeflate=True, min_guarantee_bytes=3 * GIB)
+    warnings = " / ".join(judge_balloon(HALF, make_vm(facts=facts)).warnings)
+    assert "its definition guarantees it 3.0G" in warnings
+    assert "autodeflate" in warnings
+
+
+def test_giving_memory_warns_when_the_host_has_none() -> None:
+    frame = make_frame([make_vm(balloon_bytes=GIB)], host=make_host(available_bytes=GIB))
+    warnings = judge_balloon(4 * GIB, frame=at_level(frame, Level.HARD)).warnings
+    assert warnings == ("the host is at hard: 1.2 GiB available", "the host has no more than 1.0G available")
+
+
+@pytest.mark.parametrize(
+    ("period_s", "facts", "reason"),
+    [
+        (-1, make_facts(stats_period_s=0), "a period of -1 s makes no sense"),
+        (5, make_facts(has_balloon=False, stats_period_s=None), "has no balloon device"),
+        (10, make_facts(stats_period_s=5), "its period is 5 s, and another program may rely on it"),
+        (0, make_facts(stats_period_s=5), "its period is 5 s, and another program may rely on it"),
+        (5, None, "the definition of vm-0001 is not known"),
+    ],
+)
+def test_a_statistics_period_is_not_taken_from_others(period_s: int, facts: VmFacts | None, reason: str) -> None:
+    assert reason in refusal(SetStatsPeriod(uuid=ID, period_s=period_s), situate(make_vm(facts=facts)))
+
+
+def test_a_period_may_be_set_where_there_is_none_and_forced_where_there_is() -> None:
+    none_set = situate(make_vm(facts=make_facts(stats_period_s=0)))
+    assert check(SetStatsPeriod(uuid=ID, period_s=5), none_set) == Verdict()
+    assert check(SetStatsPeriod(uuid=ID, period_s=0, is_forced=True), situate()) == Verdict()
+
+
+odd_facts = st.builds(
+    make_facts,
+    has_balloon=st.booleans(),
+    stats_period_s=st.sampled_from([None, 0, 5]),
+    virtio_mem_bytes=st.sampled_from([0, GIB]),
+    has_hugepages=st.booleans(),
+    is_locked=st.booleans(),
+    has_vfio=st.booleans(),
+)
+odd_guests = st.builds(
+    make_guest,
+    usable_bytes=st.none() | st.integers(0, 4 * GIB),
+    cache_bytes=st.none() | st.integers(0, GIB),
+    free_bytes=st.none() | st.integers(0, GIB),
+)
+odd_vms = st.builds(
+    make_vm,
+    state=st.sampled_from([VmState.RUNNING, VmState.PAUSED, VmState.SHUTOFF, VmState.CRASHED]),
+    answer=st.sampled_from(list(Answer)),
+    maximum_bytes=st.none() | st.integers(GIB, 8 * GIB),
+    balloon_bytes=st.none() | st.integers(GIB, 4 * GIB),
+    guest=st.none() | odd_guests,
+    facts=st.none() | odd_facts,
+    jobs=st.sampled_from([(), (make_job(),), (make_job(kind=JobKind.SAVE),)]),
+)
+
+
+@settings(max_examples=400)
+@given(odd_vms, st.integers(-GIB, 9 * GIB), st.sampled_from([1.0, 5.0, 120.0]), st.booleans(), st.booleans())
+def test_what_the_guard_lets_through_is_never_harmful(
+    vm: VmSample, target_bytes: int, at_s: float, is_forced: bool, is_healthy: bool
+) -> None:
+    if is_healthy:
+        vm = replace(vm, state=VmState.RUNNING, answer=Answer.FULL, jobs=(), facts=make_facts())
+    frame = make_frame([vm], at_s=at_s)
+    verdict = judge_balloon(target_bytes, vm, is_forced=is_forced, frame=frame)
+    if verdict.is_refused:
+        return
+    seen, facts = frame.vms[0], vm.facts
+    assert facts is not None and facts.has_balloon
+    assert not (facts.has_vfio or facts.has_hugepages or facts.is_locked)
+    assert seen.maximum_bytes is not None and facts.virtio_mem_bytes < target_bytes <= seen.maximum_bytes
+    assert vm.state is VmState.RUNNING and vm.answer is not Answer.HUNG
+    assert all(job.kind is JobKind.BACKUP for job in vm.jobs)
+    assert is_forced or not seen.is_stale
+    assert is_forced or seen.used_bytes is not None
+    is_less = seen.balloon_bytes is not None and target_bytes < seen.balloon_bytes
+    if is_less and not verdict.needs_name:
+        assert seen.used_bytes is not None
+        least = seen.used_bytes + max(64 * MIB, int(0.1 * seen.used_bytes))
+        assert target_bytes >= min(least, seen.maximum_bytes)

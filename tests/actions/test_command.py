@@ -1,0 +1,48 @@
+import pytest
+
+from tests.actions.scenes import ID
+from tests.builders import make_frame, make_job, make_vm
+from vmtop.actions.command import (
+    CancelJob,
+    Command,
+    DeleteSnapshot,
+    LimitJob,
+    ResumeVm,
+    RevertSnapshot,
+    SetBalloon,
+    SetStatsPeriod,
+    StartBackup,
+    TakeSnapshot,
+)
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.storage import SnapshotRequest
+from vmtop.units import GIB, MIB
+
+QUIET = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY, is_quiesced=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (SetBalloon(uuid=ID, target_bytes=2 * GIB), "set the balloon of web-1 to 2.0G, from 4.0G"),
+        (SetStatsPeriod(uuid=ID, period_s=5), "have web-1 send its memory figures every 5 s"),
+        (SetStatsPeriod(uuid=ID, period_s=0), "have web-1 send its memory figures no more"),
+        (
+            TakeSnapshot(uuid=ID, request=QUIET),
+            "take snapshot s1 of web-1, of its disks alone, file systems frozen",
+        ),
+        (RevertSnapshot(uuid=ID, name="s1"), "throw away the present state of web-1 for that of its snapshot s1"),
+        (DeleteSnapshot(uuid=ID, name="s1"), "delete the snapshot s1 of web-1"),
+        (StartBackup(uuid=ID, folder="/b"), "back up all disks of web-1 to /b"),
+        (
+            StartBackup(uuid=ID, folder="/b", is_incremental=True, bytes_per_s=50 * MIB),
+            "back up what changed since the last backup of web-1 to /b, at most 50M/s for each disk",
+        ),
+        (CancelJob(uuid=ID), "cancel the backup of web-1"),
+        (LimitJob(uuid=ID, bytes_per_s=20 * MIB), "limit the backup of web-1 to 20M/s for each disk"),
+        (LimitJob(uuid=ID, bytes_per_s=0), "let the backup of web-1 run as fast as it can"),
+        (ResumeVm(uuid=ID), "let web-1 go on"),
+    ],
+)
+def test_a_command_says_what_it_is(command: Command, sentence: str) -> None:
+    assert command.sentence(make_frame([make_vm(name="web-1", jobs=(make_job(),))]).vms[0]) == sentence

@@ -1,0 +1,712 @@
+import errno
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.actions.rig import Rig
+from tests.actions.scenes import ID, make_checkpoint, make_snapshot, make_storage
+from tests.builders import START_S, make_facts, make_job, vm_uuid
+from tests.clocks import HandClock
+from vmtop.actions import copier
+from vmtop.actions.action import Action, Ending
+from vmtop.actions.audit import AuditRecord, Phase, find_undoable
+from vmtop.actions.command import (
+    CancelJob,
+    Command,
+    DeleteSnapshot,
+    LimitJob,
+    ResumeVm,
+    RevertSnapshot,
+    SetBalloon,
+    SetStatsPeriod,
+    StartBackup,
+    TakeSnapshot,
+)
+from vmtop.actions.desk import MOST_CALLS, MOST_KEPT
+from vmtop.actions.runner import Runner
+from vmtop.actions.target import TargetState
+from vmtop.errors import AuditError, ControlError, OutputError
+from vmtop.model.capability import Capability
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.policy import DEFAULT_POLICY
+from vmtop.model.sample import VmState
+from vmtop.model.storage import BackupRequest, SnapshotRequest
+from vmtop.units import GIB, MIB
+
+DISKS = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY)
+SMALLER = SetBalloon(uuid=ID, target_bytes=3 * GIB)
+A_LITTLE = SetBalloon(uuid=ID, target_bytes=4 * GIB - 64 * MIB)
+FULL = StartBackup(uuid=ID, folder="/backup")
+CHECKPOINT = "vmtop-20231114T221320Z"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Rig:
+    """Calls wait in `work` until the test lets them happen."""
+    return Rig(tmp_path, is_inline=False)
+
+
+def only(rig: Rig) -> Action:
+    """The one action there is."""
+    actions = rig.runner.actions()
+    assert len(actions) == 1
+    return actions[0]
+
+
+def ending(action: Action | None) -> tuple[Ending, str]:
+    assert action is not None and action.outcome is not None
+    return action.outcome.ending, action.outcome.text
+
+
+def last(rig: Rig) -> tuple[Ending, str]:
+    return ending(rig.runner.actions()[-1])
+
+
+PAUSED = {"state": VmState.PAUSED, "state_reason": "I/O error"}
+COPYING = {"jobs": (make_job(),)}
+
+
+@pytest.mark.parametrize(
+    ("command", "vm", "call"),
+    [
+        (SetStatsPeriod(uuid=ID, period_s=5), {"facts": make_facts(stats_period_s=0)}, ("set_stats_period", ID, 5)),
+        (TakeSnapshot(uuid=ID, request=DISKS), {}, ("take_snapshot", ID, DISKS)),
+        (RevertSnapshot(uuid=ID, name="old"), {}, ("revert_snapshot", ID, "old")),
+        (DeleteSnapshot(uuid=ID, name="old"), {}, ("delete_snapshot", ID, "old")),
+        (CancelJob(uuid=ID), COPYING, ("cancel_job", ID)),
+        (LimitJob(uuid=ID, bytes_per_s=MIB), COPYING, ("limit_job", ID, MIB)),
+        (ResumeVm(uuid=ID), PAUSED, ("resume", ID)),
+    ],
+)
+def test_a_command_that_the_guard_allows_is_carried_out(
+    tmp_path: Path, command: Command, vm: dict[str, Any], call: tuple[Any, ...]
+) -> None:
+    rig = Rig(tmp_path, **vm)
+    rig.control.storage = make_storage(snapshots=(make_snapshot("old"),))
+    rig.runner.submit(command, confirmed_name="web-1")
+    assert rig.asked() == [call]
+    assert last(rig) == (Ending.DONE, "done in 0 s")
+    assert [record.phase for record in rig.records()] == [Phase.STARTED, Phase.ENDED]
+
+
+def test_a_snapshot_tells_how_long_the_guest_stood_still(rig: Rig) -> None:
+    rig.control.stood_s = 0.283
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert last(rig) == (Ending.DONE, "done in 0 s; the guest stood still for 0.28 s")
+
+
+def test_both_lines_of_the_audit_tell_what_happened(rig: Rig) -> None:
+    rig.runner.submit(A_LITTLE)
+    rig.second(10)
+    started, ended = rig.records()
+    assert started.id == ended.id == only(rig).id
+    assert (started.phase, started.outcome, started.duration_s) == (Phase.STARTED, None, None)
+    assert started.sentence == "set the balloon of web-1 to 3.94G, from 4.0G"
+    assert (ended.uri, ended.uuid, ended.vm, ended.action) == ("qemu:///system", ID, "web-1", "balloon")
+    assert (ended.old, ended.new) == (4 * GIB, 4 * GIB - 64 * MIB)
+    assert (ended.outcome, ended.text, ended.duration_s) == ("done", "reached 3.94G", 5.0)
+
+
+def test_the_start_is_written_down_before_the_hypervisor_is_asked(rig: Rig) -> None:
+    seen: list[int] = []
+    rig.control.before_call = lambda name: seen.append(len(rig.records()))
+    rig.runner.submit(A_LITTLE)
+    assert seen == [1]
+
+
+def test_a_refused_command_never_reaches_the_hypervisor(rig: Rig) -> None:
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=5 * GIB))
+    assert rig.asked() == []
+    assert last(rig) == (Ending.REFUSED, "5.0G is above its maximum of 4.0G")
+    (record,) = rig.records()
+    assert (record.phase, record.outcome, record.refusals) == (
+        Phase.ENDED,
+        "refused",
+        ("5.0G is above its maximum of 4.0G",),
+    )
+
+
+def test_below_the_floor_only_the_right_name_opens(rig: Rig) -> None:
+    below = SetBalloon(uuid=ID, target_bytes=GIB)
+    for name in ("", "web-2", "WEB-1"):
+        rig.runner.submit(below, confirmed_name=name)
+        ended, text = last(rig)
+        assert ended is Ending.REFUSED
+        assert text.endswith("below the safe floor of 1.65G: the name of the VM has to be typed for that")
+    assert rig.asked() == []
+    rig.runner.submit(below, confirmed_name="web-1")
+    assert rig.asked() == [("set_balloon", ID, 3687 * MIB)]
+
+
+def test_the_guard_looks_at_the_newest_frame_right_before_the_call(held: Rig) -> None:
+    assert not held.runner.judge(SMALLER).is_refused
+    held.runner.submit(SMALLER)
+    held.vm["state"] = VmState.PAUSED
+    held.see()
+    held.work.popleft()()
+    assert held.asked() == []
+    assert last(held)[0] is Ending.REFUSED
+
+
+def test_nothing_is_done_before_the_first_reading(rig: Rig) -> None:
+    rig.frame = None
+    rig.runner.submit(SMALLER)
+    assert last(rig) == (Ending.REFUSED, "nothing was read yet, so nothing can be judged")
+    assert rig.runner.judge(SMALLER).refusals == ("nothing was read yet, so nothing can be judged",)
+
+
+def test_an_old_frame_is_not_acted_on(rig: Rig) -> None:
+    rig.age_s = 31.0
+    rig.runner.submit(SMALLER)
+    assert "the last reading is 31 s old" in last(rig)[1]
+
+
+def test_a_read_only_source_is_not_even_opened(rig: Rig) -> None:
+    rig.source.capability = Capability()
+    rig.runner.submit(FULL)
+    assert last(rig) == (Ending.REFUSED, "vmtop may change nothing here: it is read-only")
+    assert rig.source.opened == 0
+
+
+def test_nothing_is_done_without_an_audit(rig: Rig) -> None:
+    rig.audit.path.mkdir()
+    rig.runner.submit(SMALLER)
+    assert rig.asked() == []
+    ended, text = last(rig)
+    assert ended is Ending.REFUSED
+    assert f"nothing is done without an audit, and {rig.audit.path}: Is a directory" in text
+
+
+def test_an_audit_that_fails_after_the_act_is_said(rig: Rig) -> None:
+    def spoil(name: str) -> None:
+        rig.audit.path.unlink()
+        rig.audit.path.mkdir()
+
+    rig.control.before_call = spoil
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    ended, text = last(rig)
+    assert ended is Ending.DONE
+    assert "done in 0 s; nothing is done without an audit" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ControlError("cannot acquire state change lock", 68), "another job held the VM for too long (cannot acquire"),
+        (ControlError("something odd"), "something odd"),
+        (RuntimeError("oops"), "vmtop made a mistake: RuntimeError('oops')"),
+    ],
+)
+def test_a_failure_is_told_in_plain_words_and_in_libvirts(rig: Rig, error: Any, text: str) -> None:
+    rig.control.errors["set_balloon"] = error
+    rig.runner.submit(SMALLER)
+    ended, told = last(rig)
+    assert ended is Ending.FAILED
+    assert told.startswith(text)
+    assert rig.runner.undoable() == ()
+
+
+def test_storage_that_cannot_be_read_is_a_failure_and_a_refusal_in_the_dialog(rig: Rig) -> None:
+    rig.control.errors["read_storage"] = ControlError("no route", 38)
+    rig.runner.submit(FULL)
+    assert last(rig)[0] is Ending.FAILED
+    answers: list[Any] = []
+    rig.runner.judge_soon(FULL, answers.append)
+    assert "no route" in answers[0].refusals[0]
+    rig.runner.read_storage_soon(ID, answers.append)
+    assert isinstance(answers[1], ControlError)
+
+
+def test_storage_is_read_for_whoever_asks(rig: Rig) -> None:
+    answers: list[Any] = []
+    rig.runner.read_storage_soon(ID, answers.append)
+    assert answers == [rig.control.storage]
+
+
+# Balloons
+
+
+def test_a_large_move_goes_in_steps_until_it_is_reached(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    assert only(rig).progress == "moving"
+    rig.second(30)
+    assert [call[2] for call in rig.asked()] == [3687 * MIB, 3319 * MIB, 3 * GIB]
+    assert last(rig) == (Ending.DONE, "reached 3.0G")
+    assert rig.runner.targets()[ID].state is TargetState.REACHED
+
+
+def test_the_row_says_what_was_asked_while_the_balloon_is_on_its_way(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+    target = rig.runner.targets()[ID]
+    assert (target.asked_bytes, target.at_bytes, target.state) == (3 * GIB, 3687 * MIB, TargetState.MOVING)
+
+
+def test_a_guest_that_swaps_gets_its_memory_back_and_the_audit_tells(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(4)
+    rig.guest["swap_in_bytes"] = 50 * MIB
+    rig.second(1)
+    assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
+    assert last(rig) == (Ending.FAILED, "rolled back to 4.0G: the guest reads 10 MiB/s from its swap")
+    back = [record for record in rig.records() if record.action == "rollback"]
+    assert [(record.phase, record.old, record.new) for record in back] == [
+        (Phase.STARTED, 3687 * MIB, 4 * GIB),
+        (Phase.ENDED, 3687 * MIB, 4 * GIB),
+    ]
+    assert rig.runner.undoable() == ()
+    assert rig.runner.targets()[ID].asked_bytes == 4 * GIB
+
+
+def test_a_guest_in_need_gets_its_memory_back_even_without_an_audit(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(4)
+    rig.audit.path.unlink()
+    rig.audit.path.mkdir()
+    rig.guest["swap_in_bytes"] = 50 * MIB
+    rig.second(1)
+    assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
+    assert "rolled back to 4.0G" in last(rig)[1]
+    assert "nothing is done without an audit" in last(rig)[1]
+
+
+def test_a_move_that_vmtop_leaves_behind_can_be_taken_back_later(rig: Rig) -> None:
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=2 * GIB))
+    first_step = rig.asked()[0][2]
+    rig.runner.close()
+    assert rig.records()[-1].new == first_step
+    (change,) = find_undoable(rig.records(), rig.source.uri)
+    assert (change.old, change.action) == (4 * GIB, "balloon")
+    assert last(rig)[1].startswith("vmtop ended meanwhile: the balloon goes on to 3.")
+
+
+def test_a_roll_back_that_fails_says_where_the_balloon_was_left(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(4)
+    rig.control.errors["set_balloon"] = ControlError("QEMU is gone", 55)
+    rig.guest["swap_in_bytes"] = 50 * MIB
+    rig.second(1)
+    assert "could not be set back to 4.0G: the VM is not in a state for this (QEMU is gone)" in last(rig)[1]
+    assert [change.old for change in rig.runner.undoable()] == [4 * GIB]
+
+
+def test_a_step_that_the_guard_no_longer_allows_stops_the_move(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(3)
+    # The next step would go to 3.24 GiB, and the floor is 3.36 GiB now.
+    rig.used_bytes = 3128 * MIB
+    rig.second(10)
+    ended, text = last(rig)
+    assert ended is Ending.FAILED
+    assert text.startswith("stopped at 3.6G: 3.24G is")
+    assert [call[2] for call in rig.asked()] == [3687 * MIB]
+
+
+def test_a_balloon_that_does_not_get_on_is_stuck(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(6, follows=False)
+    assert last(rig) == (Ending.FAILED, "stuck at 4.0G: the guest gives no more, and keeps trying")
+    assert rig.runner.targets()[ID].state is TargetState.STUCK
+
+
+def test_a_vm_that_goes_off_on_the_way_ends_the_move(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.vm.update(state=VmState.SHUTOFF, domain_id=None)
+    rig.second(1)
+    assert last(rig) == (Ending.FAILED, "the VM is shut off")
+    assert rig.runner.targets() == {}
+
+
+def test_a_new_size_takes_the_place_of_the_one_on_the_way(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3500 * MIB))
+    first, second = rig.runner.actions()
+    assert ending(first) == (Ending.FAILED, "given up for another size")
+    rig.second(10)
+    assert last(rig) == (Ending.DONE, "reached 3.42G")
+    # One undo goes back to where both began.
+    assert [(change.id, change.old) for change in rig.runner.undoable()] == [(second.id, 4 * GIB)]
+
+
+def test_no_readings_on_the_way_is_pending_until_there_are_some(rig: Rig) -> None:
+    rig.runner.submit(A_LITTLE)
+    rig.clock.sleep(31)
+    assert ending(only(rig))[0] is Ending.PENDING
+    assert "no new readings" in ending(only(rig))[1]
+    assert not only(rig).is_over
+    rig.second(10)
+    assert last(rig) == (Ending.DONE, "reached 3.94G")
+
+
+# Order, deadlines, threads
+
+
+def test_the_actions_of_a_vm_go_one_after_another(held: Rig) -> None:
+    held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    held.runner.submit(TakeSnapshot(uuid=ID, request=replace(DISKS, name="s2")))
+    assert len(held.work) == 1
+    held.work.popleft()()
+    assert len(held.work) == 1
+    held.work.popleft()()
+    assert [call[2].name for call in held.asked()] == ["s1", "s2"]
+
+
+def test_cancelling_does_not_wait_behind_what_it_cancels(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_inline=False)
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    rig.vm.update(COPYING)
+    rig.see()
+    rig.runner.submit(CancelJob(uuid=ID))
+    rig.work.pop()()
+    assert rig.asked() == [("cancel_job", ID)]
+
+
+def test_an_overdue_answer_is_pending_and_the_answer_still_counts(rig: Rig) -> None:
+    seen: list[Any] = []
+
+    def hang(name: str) -> None:
+        rig.clock.sleep(599)
+        seen.append(only(rig).outcome)
+        rig.clock.sleep(1)
+        seen.append(ending(only(rig)))
+
+    rig.control.before_call = hang
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert seen == [None, (Ending.PENDING, "no answer after 10 min; it may still be carried out")]
+    assert last(rig) == (Ending.DONE, "done in 10 min")
+    assert [record.outcome for record in rig.records()] == [None, "pending", "done"]
+
+
+def test_what_was_given_up_before_it_began_is_not_done_later(held: Rig) -> None:
+    held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    held.clock.sleep(600)
+    assert ending(only(held))[0] is Ending.PENDING
+    held.see()
+    held.work.popleft()()
+    assert held.asked() == []
+    ended, text = last(held)
+    assert ended is Ending.REFUSED
+    assert text.endswith("nothing was done")
+
+
+def test_a_vm_without_an_answer_gets_no_second_action(held: Rig) -> None:
+    held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    held.clock.sleep(600)
+    held.see()
+    held.runner.submit(SMALLER)
+    held.work.pop()()
+    assert last(held) == (Ending.REFUSED, "an earlier action on web-1 got no answer yet")
+    assert held.asked() == []
+
+
+def test_calls_that_hang_do_not_block_other_vms(held: Rig) -> None:
+    for number in range(MOST_CALLS):
+        held.runner.submit(SetBalloon(uuid=vm_uuid(100 + number), target_bytes=GIB))
+    held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert len(held.work) == MOST_CALLS
+    held.clock.sleep(36)
+    held.runner.actions()
+    assert len(held.work) == MOST_CALLS + 1
+    held.see()
+    held.work.pop()()
+    assert last(held)[0] is Ending.DONE
+
+
+def test_calls_run_on_threads_of_their_own(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    runner = Runner(rig.source, rig.audit, rig.newest, DEFAULT_POLICY, HandClock())
+    may_go_on, has_changed = Event(), Event()
+    rig.control.before_call = lambda name: _wait(may_go_on)
+    action = runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert action.outcome is None
+    runner.on_change(has_changed.set)
+    may_go_on.set()
+    assert has_changed.wait(5)
+    assert runner.run(SetStatsPeriod(uuid=ID, period_s=5), poll_s=5).outcome is not None
+    assert ending(runner.action(action.id))[0] is Ending.DONE
+    runner.close()
+    assert rig.control.is_closed
+
+
+def _wait(event: Event) -> None:
+    assert event.wait(5)
+
+
+def test_old_actions_are_forgotten_but_not_those_under_way(held: Rig) -> None:
+    held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    work = held.work.popleft()
+    for _ in range(MOST_KEPT + 5):
+        held.runner.submit(SetBalloon(uuid="nobody", target_bytes=GIB))
+        held.work.popleft()()
+    assert len(held.runner.actions()) == MOST_KEPT + 6
+    work()
+    held.runner.submit(SetBalloon(uuid="nobody", target_bytes=GIB))
+    assert len(held.runner.actions()) == MOST_KEPT
+
+
+def test_run_waits_for_the_end_and_reads_frames_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> Any:
+        rig.clock.sleep(1)
+        asked = [call[2] for call in rig.asked()]
+        rig.vm["balloon_bytes"] = asked[-1] if asked else 4 * GIB
+        rig.see()
+        return rig.newest()
+
+    runner = Runner(rig.source, rig.audit, read, DEFAULT_POLICY, rig.clock, spawn=lambda work: work())
+    assert ending(runner.run(SMALLER, poll_s=0)) == (Ending.DONE, "reached 3.0G")
+
+
+# Undo
+
+
+def test_the_last_change_is_taken_back_once(rig: Rig) -> None:
+    rig.runner.submit(A_LITTLE)
+    rig.second(10)
+    (action,) = rig.runner.undo()
+    assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
+    assert rig.runner.undo() == ()
+    rig.second(2)
+    assert ending(rig.runner.action(action.id)) == (Ending.DONE, "reached 4.0G")
+    assert rig.runner.undoable() == ()
+
+
+def test_undo_survives_a_restart_and_takes_several_back(rig: Rig, tmp_path: Path) -> None:
+    rig.vm["facts"] = make_facts(stats_period_s=0)
+    rig.see()
+    rig.runner.submit(SetStatsPeriod(uuid=ID, period_s=5))
+    rig.vm["facts"] = make_facts(stats_period_s=5)
+    rig.see()
+    rig.runner.submit(A_LITTLE)
+    rig.second(10)
+    again = Rig(tmp_path, balloon_bytes=4 * GIB - 64 * MIB)
+    assert [change.action for change in again.runner.undoable()] == ["balloon", "period"]
+    again.runner.undo(2)
+    again.second(2)
+    assert again.asked() == [("set_balloon", ID, 4 * GIB), ("set_stats_period", ID, 0)]
+
+
+def test_an_undo_is_judged_like_any_other_command(rig: Rig) -> None:
+    rig.vm["balloon_bytes"] = 2 * GIB
+    rig.see()
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=4 * GIB))
+    rig.second(2)
+    rig.used_bytes = 3 * GIB
+    rig.second(5)
+    rig.runner.undo()
+    assert "the name of the VM has to be typed" in last(rig)[1]
+
+
+def test_an_audit_that_cannot_be_read_is_said(rig: Rig) -> None:
+    rig.audit.path.mkdir()
+    with pytest.raises(AuditError, match="Is a directory"):
+        rig.runner.undo()
+
+
+# Backups
+
+
+def request_of(rig: Rig) -> BackupRequest:
+    request = next(call[2] for call in rig.asked() if call[0] == "start_backup")
+    assert isinstance(request, BackupRequest)
+    return request
+
+
+def begin_backup(rig: Rig, command: StartBackup = FULL) -> None:
+    rig.runner.submit(command)
+    rig.vm["jobs"] = (make_job(),)
+    rig.second(1)
+
+
+def test_a_backup_goes_on_until_the_hypervisor_tells_its_end(rig: Rig) -> None:
+    begin_backup(rig)
+    assert request_of(rig).checkpoint == CHECKPOINT
+    assert (only(rig).progress, only(rig).outcome) == ("copying", None)
+    rig.end_backup(is_good=True)
+    rig.second(1)
+    assert last(rig) == (Ending.DONE, "done: 3.0G copied")
+    assert [(run.is_over, run.is_good) for run in rig.backups] == [(False, None), (True, True)]
+    assert [call[0] for call in rig.asked()] == ["start_backup"]
+
+
+def test_a_balloon_may_be_moved_while_a_backup_runs(rig: Rig) -> None:
+    begin_backup(rig)
+    rig.runner.submit(A_LITTLE)
+    rig.second(10)
+    assert last(rig) == (Ending.DONE, "reached 3.94G")
+    assert rig.runner.actions()[0].progress == "copying"
+
+
+@pytest.mark.parametrize("error", ["No space left on device", None])
+def test_a_backup_that_fails_leaves_neither_checkpoint_nor_files(tmp_path: Path, error: str | None) -> None:
+    rig = Rig(tmp_path)
+    rig.is_local = True
+    rig.see()
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    begin_backup(rig, StartBackup(uuid=ID, folder=str(folder)))
+    (target,) = request_of(rig).targets.values()
+    Path(target).write_text("half of it")
+    other = Path(target).with_name("20200101T000000Z.full.vda.qcow2")
+    other.write_text("an older one")
+    rig.end_backup(is_good=False, error=error)
+    rig.second(1)
+    assert last(rig) == (
+        Ending.FAILED,
+        error or "the backup failed, and nobody said why: the VM may have ended meanwhile",
+    )
+    assert rig.asked()[-1] == ("delete_checkpoint", ID, CHECKPOINT)
+    assert list(other.parent.iterdir()) == [other]
+
+
+def test_a_backup_that_cannot_begin_leaves_no_checkpoint(rig: Rig) -> None:
+    rig.control.errors["start_backup"] = ControlError("Bitmap already exists", 1)
+    rig.control.errors["delete_checkpoint"] = ControlError("no such checkpoint", 103)
+    rig.runner.submit(FULL)
+    assert last(rig) == (Ending.FAILED, "Bitmap already exists")
+    assert rig.asked()[-1] == ("delete_checkpoint", ID, CHECKPOINT)
+
+
+def test_what_cannot_be_cleared_away_is_named(rig: Rig) -> None:
+    rig.control.errors["delete_checkpoint"] = ControlError("busy", 68)
+    begin_backup(rig)
+    rig.end_backup(is_good=False, error="Operation canceled")
+    rig.second(1)
+    assert last(rig)[1] == (
+        f"Operation canceled; its checkpoint {CHECKPOINT} is deleted as soon as the VM runs, for it cannot be now: "
+        "another job held the VM for too long (busy)"
+    )
+
+
+def test_a_checkpoint_that_could_not_be_deleted_is_deleted_when_the_vm_runs_again(rig: Rig) -> None:
+    rig.control.errors["delete_checkpoint"] = ControlError("cannot delete checkpoint for inactive domain", 84)
+    begin_backup(rig)
+    rig.end_backup(is_good=False)
+    rig.vm["state"] = VmState.SHUTOFF
+    rig.second(40)
+    tries = [call for call in rig.asked() if call[0] == "delete_checkpoint"]
+    assert len(tries) == 1, "libvirt cannot do it while the VM is off"
+    rig.vm["state"] = VmState.RUNNING
+    rig.second(1)
+    del rig.control.errors["delete_checkpoint"]
+    rig.second(100)
+    assert rig.asked()[-2:] == [("delete_checkpoint", ID, CHECKPOINT)] * 2, "once in vain, and once more"
+    assert [(record.action, record.outcome) for record in rig.records()[2:]] == [
+        ("clear", None),
+        ("clear", "failed"),
+        ("clear", None),
+        ("clear", "done"),
+    ]
+
+
+def test_a_backup_without_new_readings_is_called_pending_until_there_are(rig: Rig) -> None:
+    begin_backup(rig)
+    rig.clock.sleep(29)
+    assert only(rig).outcome is None
+    rig.clock.sleep(2)
+    ended, text = last(rig)
+    assert (ended, text) == (Ending.PENDING, "there are no new readings, so nobody knows how the backup gets on")
+    rig.end_backup(is_good=True)
+    rig.second(1)
+    assert last(rig) == (Ending.DONE, "done: 3.0G copied")
+
+
+def test_an_outcome_is_in_the_audit_before_anybody_sees_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees it may end the program."""
+    seen: list[object] = []
+    write = rig.audit.write
+
+    def look(record: AuditRecord) -> None:
+        write(record)
+        seen.append(only(rig).outcome)
+
+    monkeypatch.setattr(rig.audit, "write", look)
+    rig.runner.submit(SetStatsPeriod(uuid=ID, period_s=5, is_forced=True))
+    assert seen == [None, None]
+    assert last(rig)[0] is Ending.DONE
+    assert [record.outcome for record in rig.records()] == [None, "done"]
+
+
+def test_files_that_qemu_has_not_let_go_of_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [True, True, False]
+    monkeypatch.setattr(copier, "is_written", lambda path: answers.pop(0))
+    rig = Rig(tmp_path)
+    rig.is_local = True
+    rig.see()
+    begin_backup(rig, StartBackup(uuid=ID, folder=str(tmp_path)))
+    rig.end_backup(is_good=True)
+    rig.second(1)
+    assert (last(rig)[0], answers) == (Ending.DONE, [])
+
+
+def test_a_backup_of_which_nobody_tells_the_end_is_no_good_one(rig: Rig) -> None:
+    begin_backup(rig)
+    rig.vm["jobs"] = ()
+    rig.second(7)
+    ended, text = last(rig)
+    assert ended is Ending.FAILED
+    assert "nobody told how it ended" in text
+    # No later backup may go on from it.
+    assert rig.asked()[1:] == [("delete_checkpoint", ID, CHECKPOINT)]
+    assert rig.backups[-1].is_good is None
+
+
+def test_the_late_end_of_an_earlier_backup_is_not_taken_for_this_ones(rig: Rig) -> None:
+    rig.second(10)
+    begin_backup(rig)
+    rig.end_backup(is_good=False)
+    rig.finished = (replace(rig.finished[0], ended_s=START_S + 5.0),)
+    rig.vm["jobs"] = (make_job(),)
+    rig.second(1)
+    assert only(rig).outcome is None
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(copier, "make_folder", refuse)
+    rig = Rig(tmp_path)
+    rig.is_local = True
+    rig.see()
+    rig.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path)))
+    inner = tmp_path / "web-1-00000000"
+    assert last(rig) == (Ending.FAILED, f"the folder {inner} cannot be made: Read-only file system")
+    assert rig.asked() == []
+
+
+def test_an_incremental_backup_goes_on_from_the_files_in_its_folder(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.is_local = True
+    rig.see()
+    inner = tmp_path / "web-1-00000000"
+    inner.mkdir()
+    (inner / "20231114T220000Z.full.vda.qcow2").write_text("")
+    rig.control.storage = make_storage(checkpoints=(make_checkpoint(dirty_bytes=MIB),))
+    rig.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path), is_incremental=True))
+    assert request_of(rig).since == "vmtop-20231114T220000Z"
+
+
+def test_whoever_keeps_recovery_points_may_complain(rig: Rig) -> None:
+    def complain(run: object) -> None:
+        raise OutputError("the manifest cannot be written")
+
+    runner = Runner(
+        rig.source,
+        rig.audit,
+        rig.newest,
+        DEFAULT_POLICY,
+        rig.clock,
+        on_backup=complain,
+        spawn=lambda work: work(),
+    )
+    action = runner.run(FULL, poll_s=0, is_waiting_for_backup=False)
+    assert action.progress == "copying; the manifest cannot be written"

@@ -1,0 +1,163 @@
+"""May this backup begin, and what would it mean? May this job be cancelled or limited?"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vmtop.actions.backup_plan import find_base, plan_backup
+from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.situation import Situation, Subject
+from vmtop.actions.size import size_text
+from vmtop.actions.snapshot_guard import why_not_now
+from vmtop.actions.space import needed_bytes
+from vmtop.actions.verdict import BackupPreview, Verdict
+from vmtop.derive.metrics import Level
+from vmtop.model.sample import JobKind, VmState
+from vmtop.model.storage import BackupRequest, StorageSample
+
+IO_ERROR = "I/O error"
+"""libvirt's reason for a VM that stands still because its disk, or the target of its backup, could not be written."""
+
+_WHEN_FULL = "when the folder fills up, the VM stands still"
+
+_CANNOT_CANCEL = {JobKind.MIGRATION_IN, JobKind.REVERT, JobKind.RESTORE, JobKind.START, JobKind.SNAPSHOT_DELETE}
+"""Jobs that libvirt does not let anybody cancel from this side."""
+
+
+class _Case(NamedTuple):
+    command: StartBackup
+    storage: StorageSample
+    now: Situation
+    request: BackupRequest
+    preview: BackupPreview
+    least_bytes: int | None
+    """What is written for sure, as far as libvirt tells."""
+
+
+def check_backup(command: StartBackup, subject: Subject, now: Situation) -> Verdict:
+    """Judge a backup to start."""
+    storage = now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the disks of {subject.metrics.name} could not be read",))
+    existing = None if now.folder is None else now.folder.usable
+    request = plan_backup(command, subject.metrics, storage, now.frame.sample.time_s, existing)
+    base = find_base(storage, existing) if command.is_incremental else None
+    preview = BackupPreview(
+        write_bytes=_most_bytes(storage) if not command.is_incremental else None if base is None else base.dirty_bytes,
+        free_bytes=None if now.folder is None else now.folder.free_bytes,
+        files=tuple(request.targets.values()),
+        since=request.since,
+    )
+    least_bytes = preview.write_bytes if command.is_incremental else _least_bytes(storage)
+    case = _Case(command, storage, now, request, preview, least_bytes)
+    return Verdict(
+        refusals=(*why_not_now(storage), *_why_not_copy(case), *_why_not_there(case)),
+        warnings=tuple(_warnings(case)),
+        preview=preview,
+    )
+
+
+def _most_bytes(storage: StorageSample) -> int | None:
+    """A full backup copies no more than the guest sees."""
+    capacities = [disk.capacity_bytes for disk in storage.disks if disk.capacity_bytes is not None]
+    return sum(capacities) if len(capacities) == len(storage.disks) else None
+
+
+def _least_bytes(storage: StorageSample) -> int | None:
+    """And no less than is allocated: what is compressed, or in an image that a disk stands on, takes more there."""
+    total_bytes = 0
+    for disk in storage.disks:
+        sizes = [size for size in (disk.capacity_bytes, disk.allocation_bytes) if size is not None]
+        if not sizes:
+            return None
+        total_bytes += min(sizes)
+    return total_bytes
+
+
+def _why_not_copy(case: _Case) -> Iterator[str]:
+    command, storage, host = case.command, case.storage, case.now.frame.host
+    if not storage.disks:
+        yield "the VM has no disk to back up"
+    if command.bytes_per_s is not None and command.bytes_per_s <= 0:
+        yield "a limit of nothing is none; leave it out for no limit"
+    if any(known.name == case.request.checkpoint for known in storage.checkpoints):
+        yield f"there is a checkpoint {case.request.checkpoint} already; try again in a second"
+    if command.is_incremental:
+        raw = [f"{disk.target} ({disk.image_format})" for disk in storage.disks if disk.image_format != "qcow2"]
+        if raw:
+            yield f"only qcow2 disks know what changed, and {', '.join(raw)} do not; make a full backup"
+        elif case.preview.since is None:
+            yield "no backup of vmtop that this one could go on from is there; make a full one first"
+    if host.level is not None and host.level >= Level.HARD and not command.is_forced:
+        yield f"the host is at {host.level.word}: {host.cause}; a backup needs memory, too; it can be forced"
+
+
+def _why_not_there(case: _Case) -> Iterator[str]:
+    command, folder, preview = case.command, case.now.folder, case.preview
+    if not command.folder.startswith("/"):
+        yield f"the folder needs its whole path, and {command.folder!r} is none"
+    elif folder is not None and not folder.exists:
+        yield f"there is no folder {folder.path}"
+    if folder is not None:
+        taken = [path for path in preview.files if path.rpartition("/")[2] in folder.names]
+        if taken:
+            yield f"{', '.join(taken)} exists already, and nothing is overwritten"
+    if case.least_bytes is not None and preview.free_bytes is not None:
+        needed = needed_bytes(case.least_bytes, case.now.policy)
+        if preview.free_bytes < needed:
+            yield f"{size_text(preview.free_bytes)} are free in {command.folder}, and {size_text(needed)} are needed"
+
+
+def _warnings(case: _Case) -> Iterator[str]:
+    host, preview = case.now.frame.host, case.preview
+    level = host.level
+    if level is not None and (level is Level.SOFT or (level > Level.SOFT and case.command.is_forced)):
+        yield f"the host is at {level.word}: {host.cause}; a backup needs memory, too"
+    if preview.free_bytes is None:
+        yield "the folder cannot be seen from here: neither its free space nor what it holds is known"
+    elif preview.write_bytes is None:
+        yield f"how much is to be written is not known; {_WHEN_FULL}"
+    elif preview.free_bytes < needed_bytes(preview.write_bytes, case.now.policy):
+        most, free = size_text(preview.write_bytes), size_text(preview.free_bytes)
+        yield f"up to {most} are written, and {free} are free; {_WHEN_FULL}"
+    if case.request.checkpoint is None and case.storage.disks:
+        yield "not all of its disks are qcow2, so no incremental backup can follow"
+
+
+def check_cancel(_command: CancelJob, subject: Subject, _now: Situation) -> Verdict:
+    """Judge the end of a job before its time."""
+    vm = subject.metrics
+    whole = [job.kind for job in vm.jobs if job.disk is None]
+    if not vm.jobs:
+        return Verdict(refusals=(f"no job runs on {vm.name}",))
+    if not whole:
+        return Verdict(refusals=("only jobs of single disks run: `virsh blockjob --abort` cancels them",))
+    fixed = [kind for kind in whole if kind in _CANNOT_CANCEL]
+    if fixed:
+        return Verdict(refusals=(f"libvirt cannot cancel this kind of job: {', '.join(fixed)}",))
+    if JobKind.BACKUP in whole:
+        return Verdict(warnings=("what was copied so far is thrown away",))
+    return Verdict()
+
+
+def check_limit(command: LimitJob, subject: Subject, _now: Situation) -> Verdict:
+    """Judge a limit of a backup's rate."""
+    backups = [job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP]
+    refusals = []
+    if command.bytes_per_s < 0:
+        refusals.append("a rate cannot be below 0; 0 is no limit")
+    if not backups:
+        refusals.append(f"no backup runs on {subject.metrics.name}, and other jobs cannot be limited")
+    elif any(job.scratch_total_bytes is not None for job in backups):
+        refusals.append("whoever reads this backup sets its pace: it is a pull backup")
+    return Verdict(refusals=tuple(refusals))
+
+
+def check_resume(_command: ResumeVm, subject: Subject, _now: Situation) -> Verdict:
+    """Judge a resume: somebody may have paused the VM on purpose, and only an I/O error is known to be no purpose."""
+    vm = subject.sample
+    if vm.state is not VmState.PAUSED:
+        return Verdict(refusals=(f"{vm.name} is not paused: it is {vm.state}",))
+    if vm.state_reason != IO_ERROR:
+        why = vm.state_reason or "libvirt does not say why"
+        return Verdict(refusals=(f"{vm.name} was not paused by an I/O error ({why}), so that may be meant",))
+    return Verdict(warnings=("make room first, else it stands still again at once",))

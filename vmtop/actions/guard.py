@@ -1,0 +1,95 @@
+"""Command and situation -> verdict. Pure, and the only judge: dialogs show what it says, the runner obeys it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from vmtop.actions.backup_guard import check_backup, check_cancel, check_limit, check_resume
+from vmtop.actions.balloon_guard import check_balloon, check_period
+from vmtop.actions.command import (
+    CancelJob,
+    Command,
+    DeleteSnapshot,
+    LimitJob,
+    ResumeVm,
+    RevertSnapshot,
+    SetBalloon,
+    SetStatsPeriod,
+    StartBackup,
+    TakeSnapshot,
+)
+from vmtop.actions.situation import Situation, Subject, find_subject
+from vmtop.actions.snapshot_guard import check_delete, check_revert, check_snapshot
+from vmtop.actions.verdict import Verdict
+from vmtop.derive.condition import is_off
+from vmtop.derive.words import duration_words
+from vmtop.model.sample import Answer, VmState
+
+
+class _Rule(NamedTuple):
+    check: Callable[[Any, Subject, Situation], Verdict]
+    ability: str
+    """Field of `Capability` that it needs."""
+    may_be_off: bool = False
+    may_be_paused: bool = True
+    may_have_job: bool = True
+    """With a job running it is still judged by its own check."""
+
+
+_RULES: Mapping[type[Command], _Rule] = MappingProxyType(
+    {
+        SetBalloon: _Rule(check_balloon, "can_balloon", may_be_paused=False),
+        SetStatsPeriod: _Rule(check_period, "can_balloon"),
+        TakeSnapshot: _Rule(check_snapshot, "can_snapshot", may_have_job=False),
+        RevertSnapshot: _Rule(check_revert, "can_snapshot", may_be_off=True, may_have_job=False),
+        DeleteSnapshot: _Rule(check_delete, "can_snapshot", may_be_off=True, may_have_job=False),
+        StartBackup: _Rule(check_backup, "can_backup", may_have_job=False),
+        CancelJob: _Rule(check_cancel, "can_backup"),
+        LimitJob: _Rule(check_limit, "can_backup"),
+        ResumeVm: _Rule(check_resume, "can_backup"),
+    }
+)
+
+_STANDING = {VmState.PAUSED, VmState.SUSPENDED}
+
+
+def check(command: Command, now: Situation) -> Verdict:
+    """Judge a command.
+
+    What a verdict refuses must not be done; what `needs_name` asks for must have been typed. Force, where a command
+    has it, is part of the command.
+    """
+    rule = _RULES[type(command)]
+    if now.capability.is_readonly:
+        return Verdict(refusals=("vmtop may change nothing here: it is read-only",))
+    if not getattr(now.capability, rule.ability):
+        return Verdict(refusals=(f"{now.frame.sample.uri} cannot do this",))
+    subject = find_subject(now.frame, command.uuid)
+    if subject is None:
+        return Verdict(refusals=("the VM is not there any more",))
+    general = _why_not(command, rule, subject, now)
+    verdict = rule.check(command, subject, now)
+    return replace(verdict, refusals=(*general, *verdict.refusals))
+
+
+def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) -> list[str]:
+    """What speaks against any action of this kind, whatever its details."""
+    vm, refusals = subject.sample, []
+    is_forced = getattr(command, "is_forced", False)
+    if now.age_s > now.policy.action_frame_s and not is_forced:
+        refusals.append(f"the last reading is {duration_words(now.age_s)} old: {vm.name} may be another by now")
+    if now.is_unanswered:
+        refusals.append(f"an earlier action on {vm.name} got no answer yet")
+    if is_off(vm) or vm.state is VmState.CRASHED:
+        if not rule.may_be_off:
+            refusals.append(f"{vm.name} is {vm.state}")
+    elif vm.answer is Answer.HUNG:
+        refusals.append(f"QEMU of {vm.name} does not answer")
+    elif vm.answer is Answer.BUSY and not vm.jobs:
+        refusals.append(f"another job holds {vm.name}")
+    elif vm.state in _STANDING and not rule.may_be_paused:
+        refusals.append(f"{vm.name} is {vm.state}: its guest would not answer until it goes on")
+    if vm.jobs and not rule.may_have_job:
+        refusals.append(f"a job runs on {vm.name} already: {', '.join(job.kind for job in vm.jobs)}")
+    return refusals

@@ -1,0 +1,82 @@
+"""Checkpoints of failed backups that could not be deleted at once: libvirt deletes them only while their VM runs."""
+
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from vmtop.actions.action import Ending
+from vmtop.actions.audit import AuditRecord, Phase
+from vmtop.actions.desk import Desk
+from vmtop.actions.explain import explain
+from vmtop.actions.situation import find_subject
+from vmtop.derive.condition import is_off
+from vmtop.derive.frame import Frame
+from vmtop.errors import AuditError, ControlError
+
+AGAIN_S = 30.0
+"""Between two tries, of which the first few seconds of a VM may make the first one vain."""
+
+GONE = {42, 103}
+"""VIR_ERR_NO_DOMAIN, VIR_ERR_NO_DOMAIN_CHECKPOINT: there is none to delete."""
+
+
+class _Checkpoint(NamedTuple):
+    uuid: str
+    vm: str
+    name: str
+
+
+class Leftovers:
+    """What is still to be deleted in this run of the program."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._due_s: dict[_Checkpoint, float | None] = {}
+        """Monotonic clock of the samples; None for with the next frame."""
+
+    def add(self, vm_uuid: str, vm: str, name: str) -> None:
+        """Take care of a checkpoint that vmtop made."""
+        with self._desk.changed:
+            self._due_s[_Checkpoint(vm_uuid, vm, name)] = None
+
+    def follow(self, frame: Frame) -> None:
+        """Delete what can be deleted, on another thread."""
+        now_s = frame.sample.monotonic_s
+        for checkpoint, due_s in tuple(self._due_s.items()):
+            subject = find_subject(frame, checkpoint.uuid)
+            if subject is not None and not is_off(subject.sample) and (due_s is None or now_s >= due_s):
+                with self._desk.changed:
+                    self._due_s[checkpoint] = now_s + AGAIN_S
+                self._desk.spawn(partial(self._delete, checkpoint))
+
+    def _delete(self, checkpoint: _Checkpoint) -> None:
+        record = AuditRecord(
+            id=uuid.uuid4().hex,
+            phase=Phase.STARTED,
+            time_s=self._desk.clock.time(),
+            uri=self._desk.source.uri,
+            uuid=checkpoint.uuid,
+            vm=checkpoint.vm,
+            action="clear",
+            sentence=f"delete the checkpoint {checkpoint.name} of {checkpoint.vm}, whose backup failed",
+        )
+        try:
+            self._desk.audit.write(record)
+        except AuditError:
+            # Nothing is done without an audit; the next try may find one.
+            return
+        ending, text = Ending.DONE, ""
+        try:
+            self._desk.control().delete_checkpoint(checkpoint.uuid, checkpoint.name)
+        except ControlError as error:
+            if error.code not in GONE:
+                ending, text = Ending.FAILED, explain(error)
+        if ending is Ending.DONE:
+            with self._desk.changed:
+                self._due_s.pop(checkpoint, None)
+        ended = replace(record, phase=Phase.ENDED, time_s=self._desk.clock.time(), outcome=ending.value, text=text)
+        with suppress(AuditError):
+            # It was done, or not; its begin is written down.
+            self._desk.audit.write(ended)

@@ -1,0 +1,183 @@
+"""Moves balloons in steps, frame by frame, and remembers what was asked of them."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from vmtop.actions.action import Ending, Outcome
+from vmtop.actions.audit import AuditRecord, Phase
+from vmtop.actions.balloon_move import (
+    BalloonMove,
+    Decision,
+    Done,
+    Lost,
+    RollBack,
+    Step,
+    Stuck,
+    begin_move,
+    next_decision,
+)
+from vmtop.actions.command import SetBalloon
+from vmtop.actions.desk import Desk
+from vmtop.actions.errand import Errand
+from vmtop.actions.explain import explain
+from vmtop.actions.guard import check
+from vmtop.actions.situation import Newest, Situation, Subject, find_subject
+from vmtop.actions.size import size_text
+from vmtop.actions.target import Target, ask, follow_targets
+from vmtop.derive.frame import Frame
+from vmtop.errors import AuditError, ControlError
+from vmtop.model.policy import Policy
+
+ANSWER_S = 35.0
+"""libvirt itself gives up after 30 s where a job or a hung QEMU is in the way."""
+
+
+class Mover:
+    """All balloons that vmtop moves."""
+
+    def __init__(
+        self, desk: Desk, policy: Policy, situation: Callable[[SetBalloon, Newest, Errand], Situation]
+    ) -> None:
+        self._desk = desk
+        self._policy = policy
+        self._situation = situation
+        self.targets: Mapping[str, Target] = {}
+        """UUID -> what became of the size that was asked for, as of the last frame."""
+
+    def begin(self, errand: Errand, command: SetBalloon, now: Situation, subject: Subject) -> None:
+        """Ask for the first step; on a thread."""
+        now_s = now.frame.sample.monotonic_s
+        move = begin_move(subject, command.target_bytes, now_s, self._policy)
+        if errand.heir_of is not None and errand.heir_of.move is not None:
+            # Whoever presses the key again goes back to where it was before the first time.
+            move = replace(move, before_bytes=errand.heir_of.move.before_bytes)
+            errand.old = move.before_bytes
+        self._desk.control().set_balloon(command.uuid, move.step_bytes)
+        with self._desk.changed:
+            self._rest(errand, move)
+            self.targets = ask(self.targets, subject, command.target_bytes, now_s)
+        self._give_way(errand)
+
+    def take_over(self, errand: Errand) -> None:
+        """Have an errand take the place of those that move the same balloon or are about to."""
+        for rival in self._desk.errands():
+            is_same = rival.lane == errand.lane and isinstance(rival.command, SetBalloon)
+            # One that is overdue is left alone: the guard refuses the new one.
+            if is_same and rival.outcome is None:
+                rival.is_replaced, errand.heir_of = True, rival
+                if not rival.is_calling:
+                    self._give_way(rival)
+
+    def _give_way(self, errand: Errand) -> None:
+        with self._desk.changed:
+            is_due = errand.is_replaced and errand.move is not None and not errand.is_ended
+        if is_due:
+            # Where it was left is where the next one begins, and that one knows where both began.
+            errand.new = errand.old
+            self._desk.end(errand, Outcome(Ending.FAILED, "given up for another size"))
+
+    def leave(self) -> None:
+        """End all moves where they are, since nobody will take their next steps; each can be taken back later."""
+        for errand in self._desk.errands():
+            if errand.move is not None:
+                step = size_text(errand.move.step_bytes)
+                self._stop(errand, errand.move.step_bytes, f"vmtop ended meanwhile: the balloon goes on to {step} only")
+
+    def follow(self, before: Frame | None, newest: Newest) -> None:
+        """Take note of a new frame, and go on with all moves."""
+        frame = newest.frame
+        with self._desk.changed:
+            moving = [errand for errand in self._desk.errands() if errand.move is not None]
+            resting = [
+                errand.move.uuid for errand in moving if errand.move and errand.move.reached_update_s is not None
+            ]
+            self.targets = follow_targets(self.targets, before, frame, self._policy, resting)
+        for errand in moving:
+            if errand.is_replaced and not errand.is_calling:
+                self._give_way(errand)
+            elif errand.move is not None and not errand.is_calling:
+                subject = find_subject(frame, errand.move.uuid)
+                move, decision = next_decision(errand.move, subject, frame.sample.monotonic_s, self._policy)
+                with self._desk.changed:
+                    self._rest(errand, move)
+                self._obey(errand, move, decision, newest)
+
+    def _rest(self, errand: Errand, move: BalloonMove) -> None:
+        errand.move, errand.progress = move, "moving"
+        errand.deadline_s = self._desk.clock.monotonic() + self._policy.action_frame_s
+
+    def _obey(self, errand: Errand, move: BalloonMove, decision: Decision, newest: Newest) -> None:
+        match decision:
+            case Step():
+                self._step(errand, move, newest)
+            case RollBack(reason):
+                self._desk.call(errand, lambda each: self._roll_back(each, move, reason, newest.frame), ANSWER_S)
+            case Done():
+                self._desk.end(errand, Outcome(Ending.DONE, f"reached {size_text(move.goal_bytes)}"))
+            case Stuck(at_bytes):
+                self._stop(
+                    errand, at_bytes, f"stuck at {size_text(at_bytes)}: the guest gives no more, and keeps trying"
+                )
+            case Lost(reason):
+                self._stop(errand, errand.old, reason)
+
+    def _step(self, errand: Errand, move: BalloonMove, newest: Newest) -> None:
+        """Ask for the next step if the guard still allows it: what the guest uses may have grown."""
+        command = SetBalloon(uuid=move.uuid, target_bytes=move.step_bytes, is_forced=errand.is_forced)
+        verdict = check(command, self._situation(command, newest, errand))
+        reasons = list(verdict.refusals)
+        if verdict.needs_name and errand.confirmed_name != errand.vm:
+            reasons.append(verdict.needs_name)
+        if reasons:
+            self._stop(errand, move.at_bytes, f"stopped at {size_text(move.at_bytes)}: {'; '.join(reasons)}")
+            return
+
+        def call(each: Errand) -> None:
+            self._desk.control().set_balloon(move.uuid, move.step_bytes)
+            with self._desk.changed:
+                self._rest(each, move)
+
+        self._desk.call(errand, call, ANSWER_S)
+
+    def _stop(self, errand: Errand, left_bytes: int | None, text: str) -> None:
+        errand.new = left_bytes
+        self._desk.end(errand, Outcome(Ending.FAILED, text))
+
+    def _roll_back(self, errand: Errand, move: BalloonMove, reason: str, frame: Frame) -> Outcome:
+        """Give the guest back what it had. Without asking the guard, and even without an audit: it is in need."""
+        back = size_text(move.before_bytes)
+        record = AuditRecord(
+            id=uuid.uuid4().hex,
+            phase=Phase.STARTED,
+            time_s=self._desk.clock.time(),
+            uri=self._desk.source.uri,
+            uuid=move.uuid,
+            vm=errand.vm,
+            action="rollback",
+            sentence=f"set the balloon of {errand.vm} back to {back}: {reason}",
+            old=move.step_bytes,
+            new=move.before_bytes,
+        )
+        note = self._note(record)
+        try:
+            self._desk.control().set_balloon(move.uuid, move.before_bytes)
+        except ControlError as error:
+            errand.new, ending = move.step_bytes, Ending.FAILED
+            text = f"{reason}, and the balloon could not be set back to {back}: {explain(error)}"
+        else:
+            errand.new, ending = errand.old, Ending.DONE
+            text = f"rolled back to {back}: {reason}"
+            with self._desk.changed:
+                subject = find_subject(frame, move.uuid)
+                if subject is not None:
+                    self.targets = ask(self.targets, subject, move.before_bytes, frame.sample.monotonic_s)
+        ended = replace(record, phase=Phase.ENDED, time_s=self._desk.clock.time(), outcome=ending.value, text=text)
+        return Outcome(Ending.FAILED, text + (self._note(ended) or note))
+
+    def _note(self, record: AuditRecord) -> str:
+        try:
+            self._desk.audit.write(record)
+        except AuditError as error:
+            return f"; {error}"
+        return ""

@@ -1,0 +1,102 @@
+"""Keeps the records of backups, of which recovery points are made.
+
+A record is written when a backup begins, so that one whose end nobody saw is not taken for good, and again when it
+ended well and its files were checked. Of a backup that failed neither files nor record stay.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from vmtop.actions.action import BackupRun
+from vmtop.actions.backup_plan import CHECKPOINT_PREFIX, backup_stamp
+from vmtop.backends.backup_folder import read_backups, remove_backup, write_record
+from vmtop.backends.base import Clock
+from vmtop.backends.qemu_image import PROGRAM, check_image
+from vmtop.derive.recovery import derive_points
+from vmtop.errors import ControlError, DamagedImageError
+from vmtop.model.kind import BackupKind
+from vmtop.model.recovery import BackupRecord, DiskCopy
+
+
+class Recorder:
+    """What a runner tells of its backups, kept beside their files; nothing where those are not on this machine."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, run: BackupRun) -> None:
+        """Take note that a backup began or ended.
+
+        Raises:
+            ControlError: the record cannot be written, what failed cannot be removed, or a file is damaged.
+        """
+        if not run.is_here:
+            return
+        folder, record = build_record(run)
+        if run.is_over and run.is_good is False:
+            remove_backup(folder, record)
+        elif run.is_over and run.is_good:
+            record = replace(record, is_done=True)
+            # First without: a check takes time, and may be interrupted.
+            write_record(folder, record)
+            checked = check_backup_files(folder, record, self._clock.time())
+            write_record(folder, checked)
+            if checked.damage is not None:
+                raise DamagedImageError(checked.damage)
+        elif not run.is_over:
+            write_record(folder, record)
+
+
+def build_record(run: BackupRun) -> tuple[str, BackupRecord]:
+    """The folder of a backup, and its record as of the begin."""
+    request = run.request
+    capacities = {disk.target: disk.capacity_bytes for disk in run.disks}
+    disks = tuple(
+        DiskCopy(
+            target=disk,
+            file=Path(path).name,
+            image_format=request.formats[disk],
+            capacity_bytes=capacities.get(disk),
+        )
+        for disk, path in request.targets.items()
+    )
+    folder = str(Path(next(iter(request.targets.values()))).parent)
+    return folder, BackupRecord(
+        stamp=backup_stamp(run.began_s),
+        time_s=int(run.began_s),
+        uuid=run.uuid,
+        name=run.vm,
+        kind=BackupKind.FULL if request.since is None else BackupKind.INCREMENTAL,
+        since=None if request.since is None else request.since.removeprefix(CHECKPOINT_PREFIX),
+        checkpoint=request.checkpoint,
+        disks=disks,
+        is_done=False,
+    )
+
+
+def check_backup_files(folder: str, record: BackupRecord, now_s: float) -> BackupRecord:
+    """The record of a backup with what `qemu-img check` says of its files now.
+
+    The same record where they cannot be checked: they may not be read by us, or `qemu-img` is missing.
+    """
+    if shutil.which(PROGRAM) is None:
+        return record
+    try:
+        for disk in record.disks:
+            check_image(str(Path(folder, disk.file)), disk.image_format)
+    except DamagedImageError as error:
+        return replace(record, checked_s=None, damage=str(error))
+    except ControlError:
+        return record
+    return replace(record, checked_s=int(now_s), damage=None)
+
+
+def files_without_worth(folder: str) -> frozenset[str]:
+    """Names of files from which no later backup may go on: something is wrong with them, or what they stand on."""
+    try:
+        backups, _ = read_backups(folder)
+    except ControlError:  # no folder, no files
+        return frozenset()
+    bad = [point.backup for point in derive_points(backups) if point.problem is not None]
+    return frozenset(disk.file for backup in bad for disk in backup.record.disks)

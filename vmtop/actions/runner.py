@@ -1,0 +1,347 @@
+"""Carries out commands: guard on the newest frame -> audit "started" -> control -> audit outcome.
+
+Nothing here blocks the caller but `judge`, `read_storage` and `run`: calls of a control run on daemon threads. The
+actions of one VM go one after another; those that cancel or limit a job pass the others. Whoever reads samples hands
+each new frame to `tick`: that moves balloons step by step, sees backups end, and notices that an answer is overdue.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from vmtop.actions.action import Action, BackupRun, Ending, Outcome
+from vmtop.actions.audit import Audit, Phase, Undo, find_undoable
+from vmtop.actions.backup_plan import vm_folder
+from vmtop.actions.command import (
+    CancelJob,
+    Command,
+    DeleteSnapshot,
+    LimitJob,
+    ResumeVm,
+    RevertSnapshot,
+    SetBalloon,
+    SetStatsPeriod,
+    StartBackup,
+    TakeSnapshot,
+)
+from vmtop.actions.copier import CLEAR_S, Copier
+from vmtop.actions.desk import Desk, Source, start_thread
+from vmtop.actions.errand import URGENT, Errand
+from vmtop.actions.explain import explain
+from vmtop.actions.folder import read_folder
+from vmtop.actions.guard import check
+from vmtop.actions.mover import ANSWER_S, Mover
+from vmtop.actions.recorder import files_without_worth
+from vmtop.actions.situation import FolderSample, Newest, Situation, Subject, find_subject
+from vmtop.actions.target import Target
+from vmtop.actions.verdict import Verdict
+from vmtop.backends.base import Clock, Control
+from vmtop.derive.frame import Frame
+from vmtop.derive.words import duration_words
+from vmtop.errors import ControlError
+from vmtop.model.policy import Policy
+from vmtop.model.storage import StorageSample
+
+DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
+    {
+        SetBalloon: ANSWER_S,
+        SetStatsPeriod: ANSWER_S,
+        TakeSnapshot: 600.0,
+        RevertSnapshot: 300.0,
+        DeleteSnapshot: 3_600.0,
+        StartBackup: CLEAR_S,
+        CancelJob: ANSWER_S,
+        LimitJob: ANSWER_S,
+        ResumeVm: ANSWER_S,
+    }
+)
+"""After this time an action counts as pending; snapshots with memory and merges take as long as their data."""
+
+_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup)
+
+NOT_READ = "nothing was read yet, so nothing can be judged"
+
+
+def _ignore_backup(_run: BackupRun) -> None:
+    """Nobody keeps recovery points."""
+
+
+class Runner:
+    """The only caller of a control. All its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        audit: Audit,
+        read_newest: Callable[[], Newest | None],
+        policy: Policy,
+        clock: Clock,
+        *,
+        on_backup: Callable[[BackupRun], None] = _ignore_backup,
+        spawn: Callable[[Callable[[], None]], None] = start_thread,
+    ) -> None:
+        """Prepare to act; nothing is opened before the first action.
+
+        Args:
+            source: The backend: gives the control, and tells what it can do.
+            audit: Where all actions are written down.
+            read_newest: Gives the newest frame with its age; None before the first one.
+            policy: For the guard and for moves.
+            clock: For deadlines and the audit.
+            on_backup: Called when a backup began, and when it ended; it may raise `VmtopError`.
+            spawn: Runs a piece of work elsewhere.
+        """
+        self._read_newest = read_newest
+        self._policy = policy
+        self._desk = Desk(source, audit, clock, spawn)
+        self._mover = Mover(self._desk, policy, self._situation)
+        self._copier = Copier(self._desk, policy, on_backup)
+        self._ticking = threading.Lock()
+        self._frame: Frame | None = None
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called, from any thread, whenever an action got on."""
+        self._desk.notify = notify
+
+    def close(self) -> None:
+        """End what moves, and let go of the control; calls that hang are left to themselves."""
+        self._mover.leave()
+        self._desk.close()
+
+    def actions(self) -> tuple[Action, ...]:
+        """All actions of this run of the program, the oldest first."""
+        self._desk.see_deadlines()
+        return self._desk.shown()
+
+    def action(self, action_id: str) -> Action | None:
+        """One action as it stands. None when it is not known (any more)."""
+        return next((action for action in self.actions() if action.id == action_id), None)
+
+    def targets(self) -> Mapping[str, Target]:
+        """UUID -> what became of the size that its balloon was asked for, as of the last `tick`."""
+        return self._mover.targets
+
+    def judge(self, command: Command) -> Verdict:
+        """Say what the guard says at present; for snapshots and backups it asks the hypervisor, and may block."""
+        newest = self._read_newest()
+        if newest is None:
+            return Verdict(refusals=(NOT_READ,))
+        try:
+            return check(command, self._situation(command, newest, None))
+        except ControlError as error:
+            return Verdict(refusals=(explain(error),))
+
+    def judge_soon(self, command: Command, reply: Callable[[Verdict], None]) -> None:
+        """Give `reply`, on another thread, what `judge` says."""
+        self._desk.spawn(lambda: reply(self.judge(command)))
+
+    def read_storage(self, vm_uuid: str) -> StorageSample:
+        """Disks, snapshots and checkpoints of a VM; may block.
+
+        Raises:
+            ControlError: they cannot be read.
+        """
+        return self._desk.control().read_storage(vm_uuid)
+
+    def read_storage_soon(self, vm_uuid: str, reply: Callable[[StorageSample | ControlError], None]) -> None:
+        """Give `reply`, on another thread, what `read_storage` returns or raises."""
+
+        def work() -> None:
+            try:
+                answer: StorageSample | ControlError = self.read_storage(vm_uuid)
+            except ControlError as error:
+                answer = error
+            reply(answer)
+
+        self._desk.spawn(work)
+
+    def submit(self, command: Command, *, confirmed_name: str = "", undoes: str | None = None) -> Action:
+        """Hand over a command; it goes its way by itself.
+
+        A new balloon size takes the place of one on whose way the balloon still is.
+
+        Args:
+            command: What is asked for.
+            confirmed_name: The VM's name as the operator typed it, where a verdict asks for it.
+            undoes: Id of the action that this one takes back.
+        """
+        return self._submit(command, confirmed_name, undoes).shown(self._desk.clock.monotonic())
+
+    def run(
+        self, command: Command, *, confirmed_name: str = "", poll_s: float = 1.0, is_waiting_for_backup: bool = True
+    ) -> Action:
+        """Hand over a command, and wait until it ended or its answer is overdue; ticks by itself meanwhile.
+
+        Args:
+            command: What is asked for.
+            confirmed_name: As in `submit`.
+            poll_s: Time between two frames.
+            is_waiting_for_backup: Wait for the end of a backup; otherwise only until it began.
+        """
+        errand = self._submit(command, confirmed_name, None)
+
+        def is_settled() -> bool:
+            return errand.outcome is not None or (errand.backup is not None and not is_waiting_for_backup)
+
+        while True:
+            with self._desk.changed:
+                if self._desk.changed.wait_for(is_settled, poll_s):
+                    return errand.shown(self._desk.clock.monotonic())
+            newest = self._read_newest()
+            if newest is not None:
+                self.tick(newest)
+            self._desk.see_deadlines()
+
+    def undoable(self) -> tuple[Undo, ...]:
+        """Changes of this source that can be taken back, the newest first; those of earlier runs, too.
+
+        Raises:
+            AuditError: the audit cannot be read.
+        """
+        return find_undoable(self._desk.audit.read(), self._desk.source.uri)
+
+    def undo(self, count: int = 1, *, confirmed_name: str = "", is_forced: bool = False) -> tuple[Action, ...]:
+        """Take back the last changes, each by a command that the guard judges like any other.
+
+        Raises:
+            AuditError: the audit cannot be read.
+        """
+        under_way = {errand.undoes for errand in self._desk.errands()}
+        changes = [change for change in self.undoable() if change.id not in under_way]
+        return tuple(
+            self.submit(undo_command(change, is_forced=is_forced), confirmed_name=confirmed_name, undoes=change.id)
+            for change in changes[:count]
+        )
+
+    def tick(self, newest: Newest) -> None:
+        """Take note of a new frame; the same one again changes nothing but deadlines."""
+        with self._ticking:
+            if newest.frame is not self._frame:
+                before, self._frame = self._frame, newest.frame
+                self._mover.follow(before, newest)
+                self._copier.follow(newest.frame)
+        self._desk.see_deadlines()
+        self._desk.pump()
+
+    def _submit(self, command: Command, confirmed_name: str, undoes: str | None) -> Errand:
+        newest, clock = self._read_newest(), self._desk.clock
+        subject = None if newest is None else find_subject(newest.frame, command.uuid)
+        errand = Errand(
+            id=uuid.uuid4().hex,
+            command=command,
+            vm=command.uuid if subject is None else subject.metrics.name,
+            sentence=f"{command.action} of {command.uuid}" if subject is None else command.sentence(subject.metrics),
+            confirmed_name=confirmed_name,
+            undoes=undoes,
+            time_s=clock.time(),
+            begun_s=clock.monotonic(),
+        )
+        if isinstance(command, SetBalloon):
+            self._mover.take_over(errand)
+        self._desk.add(errand, self._begin, DEADLINES_S[type(command)])
+        self._desk.see_deadlines()
+        self._desk.pump()
+        return errand
+
+    def _begin(self, errand: Errand) -> Outcome | None:
+        """Judge, write down, and do; on a thread."""
+        command, newest = errand.command, self._read_newest()
+        if newest is None:
+            return Outcome(Ending.REFUSED, NOT_READ)
+        now = self._situation(command, newest, errand)
+        verdict = errand.verdict = check(command, now)
+        subject = find_subject(newest.frame, command.uuid)
+        if subject is None or (reason := _why_not(errand, verdict, subject)):
+            return Outcome(Ending.REFUSED, "; ".join(verdict.refusals) if subject is None else reason)
+        errand.old, errand.new = _values(command, subject)
+        self._desk.write(errand, Phase.STARTED)
+        if isinstance(command, SetBalloon):
+            self._mover.begin(errand, command, now, subject)
+            return None
+        if isinstance(command, StartBackup) and now.storage is not None:
+            return self._copier.begin(errand, command, now, subject, now.storage)
+        began_s = self._desk.clock.monotonic()
+        stood_s = _do(command, self._desk.control())
+        took = f"done in {duration_words(self._desk.clock.monotonic() - began_s)}"
+        return Outcome(Ending.DONE, took if stood_s is None else f"{took}; the guest stood still for {stood_s:.2f} s")
+
+    def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
+        subject = find_subject(newest.frame, command.uuid)
+        capability = self._desk.source.capability
+        can_ask = subject is not None and not capability.is_readonly
+        holder = self._desk.holder((command.uuid, False))
+        is_unanswered = holder is not None and holder is not errand and holder.outcome is not None
+        return Situation(
+            frame=newest.frame,
+            policy=self._policy,
+            capability=capability,
+            age_s=newest.age_s,
+            storage=self.read_storage(command.uuid) if can_ask and isinstance(command, _NEED_STORAGE) else None,
+            folder=None if subject is None else _read_folder(command, newest.frame, subject),
+            is_unanswered=is_unanswered and not isinstance(command, URGENT),
+        )
+
+
+def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:
+    """The command that takes a change back. A period of ours may always be taken back."""
+    if change.action == SetBalloon.action:
+        return SetBalloon(uuid=change.uuid, target_bytes=change.old, is_forced=is_forced)
+    return SetStatsPeriod(uuid=change.uuid, period_s=change.old, is_forced=True)
+
+
+def _why_not(errand: Errand, verdict: Verdict, subject: Subject) -> str:
+    """Why an errand must not go on after its verdict; empty when it may."""
+    if verdict.is_refused:
+        return "; ".join(verdict.refusals)
+    if verdict.needs_name and errand.confirmed_name != subject.metrics.name:
+        return f"{verdict.needs_name}: the name of the VM has to be typed for that"
+    if errand.outcome is not None:
+        return "it took too long to find out whether this may be done; nothing was done"
+    return ""
+
+
+def _do(command: Command, control: Control) -> float | None:
+    """Make the one call that most commands are; tells for how long the guest stood still, where that is known."""
+    match command:
+        case SetStatsPeriod():
+            control.set_stats_period(command.uuid, command.period_s)
+        case TakeSnapshot():
+            return control.take_snapshot(command.uuid, command.request)
+        case RevertSnapshot():
+            control.revert_snapshot(command.uuid, command.name)
+        case DeleteSnapshot():
+            control.delete_snapshot(command.uuid, command.name)
+        case CancelJob():
+            control.cancel_job(command.uuid)
+        case LimitJob():
+            control.limit_job(command.uuid, command.bytes_per_s)
+        case ResumeVm():
+            control.resume(command.uuid)
+        case _:
+            raise TypeError(f"{type(command).__name__} is more than one call")
+    return None
+
+
+def _values(command: Command, subject: Subject) -> tuple[int | None, int | None]:
+    """The value before and the one that is asked for."""
+    if isinstance(command, SetBalloon):
+        return subject.metrics.balloon_bytes, command.target_bytes
+    if isinstance(command, SetStatsPeriod):
+        facts = subject.sample.facts
+        return None if facts is None else facts.stats_period_s, command.period_s
+    return None, None
+
+
+def _read_folder(command: Command, frame: Frame, subject: Subject) -> FolderSample | None:
+    """Look where something is to be written. None when that is not on this machine, or nothing is."""
+    if frame.sample.is_simulated or not frame.sample.is_local:
+        return None
+    if isinstance(command, StartBackup):
+        inner = vm_folder(subject.metrics.name, subject.metrics.uuid)
+        worthless = files_without_worth(f"{command.folder.rstrip('/')}/{inner}")
+        return replace(read_folder(command.folder, inner), worthless=worthless)
+    if isinstance(command, TakeSnapshot) and command.request.memory_path is not None:
+        return read_folder(command.request.memory_path.rpartition("/")[0] or "/")
+    return None

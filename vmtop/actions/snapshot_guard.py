@@ -1,0 +1,202 @@
+"""May this snapshot be taken, reverted to, deleted, and what would it mean?"""
+
+from collections.abc import Iterator
+
+from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
+from vmtop.actions.situation import Situation, Subject
+from vmtop.actions.size import size_text
+from vmtop.actions.space import needed_bytes
+from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
+from vmtop.derive.metrics import VmMetrics
+from vmtop.derive.words import duration_words
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.policy import Policy
+from vmtop.model.storage import SnapshotInfo, SnapshotRequest, StorageSample
+
+CAN_DELETE_MIXED = 9_010_000
+"""From this libvirt on an external snapshot on top of an internal one can be deleted. Source: its news of 9.10.0."""
+
+
+def check_snapshot(command: TakeSnapshot, subject: Subject, now: Situation) -> Verdict:
+    """Judge a snapshot to take."""
+    storage = now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the disks of {subject.metrics.name} could not be read",))
+    preview = preview_snapshot(command.request, subject.metrics, storage, now)
+    return Verdict(
+        refusals=tuple(_why_not_take(command.request, subject, storage, now, preview)),
+        warnings=tuple(_warnings(command.request, storage, now.policy, preview)),
+        preview=preview,
+    )
+
+
+def preview_snapshot(
+    request: SnapshotRequest, vm: VmMetrics, storage: StorageSample, now: Situation
+) -> SnapshotPreview:
+    """Foresee what a snapshot would mean."""
+    policy, kind = now.policy, request.kind
+    memory_bytes = 0 if kind is SnapshotKind.DISK_ONLY else _memory_bytes(vm)
+    if kind is SnapshotKind.INTERNAL:
+        pause_s = None if memory_bytes is None else memory_bytes / policy.snapshot_bytes_per_s
+    else:
+        pause_s = policy.snapshot_live_pause_s if kind is SnapshotKind.EXTERNAL else policy.snapshot_disk_pause_s
+    consistency = Consistency.COMPLETE
+    if kind is SnapshotKind.DISK_ONLY:
+        consistency = Consistency.FILE_SYSTEMS if request.is_quiesced else Consistency.CRASH
+    return SnapshotPreview(
+        write_bytes=memory_bytes,
+        pause_s=pause_s,
+        free_bytes=_free_bytes(kind, storage, now),
+        consistency=consistency,
+        is_revertible=kind is SnapshotKind.INTERNAL or storage.can_revert_external,
+    )
+
+
+def _memory_bytes(vm: VmMetrics) -> int | None:
+    """Memory that a snapshot writes: pages that were never touched are not written."""
+    if vm.balloon_bytes is None or vm.resident_bytes is None:
+        return vm.balloon_bytes
+    return min(vm.balloon_bytes, vm.resident_bytes + (vm.host_swap_bytes or 0))
+
+
+def _free_bytes(kind: SnapshotKind, storage: StorageSample, now: Situation) -> int | None:
+    """Room where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
+    if kind is SnapshotKind.EXTERNAL:
+        return None if now.folder is None else now.folder.free_bytes
+    disks = storage.disks[:1] if kind is SnapshotKind.INTERNAL else storage.disks
+    free = [disk.folder_free_bytes for disk in disks if disk.folder_free_bytes is not None]
+    return min(free) if free else None
+
+
+def _why_not_take(
+    request: SnapshotRequest, subject: Subject, storage: StorageSample, now: Situation, preview: SnapshotPreview
+) -> Iterator[str]:
+    vm, kind = subject.metrics, request.kind
+    yield from why_not_now(storage)
+    if any(known.name == request.name for known in storage.snapshots):
+        yield f"{vm.name} has a snapshot {request.name} already"
+    if not request.name:
+        yield "a snapshot needs a name"
+    if not storage.disks:
+        yield f"{vm.name} has no disk that could be kept"
+    if kind is SnapshotKind.INTERNAL:
+        others = [f"{disk.target} ({disk.image_format})" for disk in storage.disks if disk.image_format != "qcow2"]
+        if others:
+            yield f"only qcow2 disks can hold a snapshot inside, and {', '.join(others)} cannot"
+    if kind is not SnapshotKind.DISK_ONLY and subject.sample.facts is not None and subject.sample.facts.has_vfio:
+        yield f"a host device is passed through to {vm.name}: its memory cannot be kept"
+    if kind is SnapshotKind.EXTERNAL:
+        yield from _why_not_memory(request, now)
+    elif request.memory_path is not None:
+        yield "only a live snapshot with memory has a file for the memory"
+    if request.is_quiesced and kind is not SnapshotKind.DISK_ONLY:
+        yield "file systems are frozen only for a snapshot of the disks alone"
+    elif request.is_quiesced and storage.has_agent is False:
+        yield f"the guest agent of {vm.name} is not connected, so file systems cannot be frozen"
+    if preview.write_bytes is not None and preview.free_bytes is not None:
+        needed = needed_bytes(preview.write_bytes, now.policy)
+        if preview.free_bytes < needed:
+            yield f"{size_text(preview.free_bytes)} are free where it is written, and {size_text(needed)} are needed"
+
+
+def _why_not_memory(request: SnapshotRequest, now: Situation) -> Iterator[str]:
+    path, folder = request.memory_path, now.folder
+    if path is None:
+        yield "a live snapshot needs a file for the memory"
+    elif not path.startswith("/") or path.endswith("/"):
+        yield f"the file for the memory needs its whole path, and {path!r} is none"
+    elif folder is not None and not folder.exists:
+        yield f"there is no folder {folder.path}"
+    elif folder is not None and path.rpartition("/")[2] in folder.names:
+        yield f"{path} exists already"
+
+
+def _warnings(
+    request: SnapshotRequest, storage: StorageSample, policy: Policy, preview: SnapshotPreview
+) -> Iterator[str]:
+    kind = request.kind
+    if preview.pause_s is None:
+        yield "how long the guest will stand still is not known"
+    elif preview.pause_s > policy.pause_warn_s:
+        yield f"the guest stands still for about {duration_words(preview.pause_s)}"
+    if preview.consistency is Consistency.CRASH:
+        yield "its disks are kept as a power failure would leave them (crash-consistent)"
+    if request.is_quiesced and storage.has_agent is None:
+        yield "it is not known whether the guest agent answers; without it this fails"
+    if not preview.is_revertible:
+        yield "this libvirt cannot revert to it (9.9 can)"
+    elif storage.checkpoints:
+        yield "vmtop will refuse to revert to it while the VM has checkpoints of backups"
+    if kind is SnapshotKind.INTERNAL and any(known.kind is not kind for known in storage.snapshots):
+        yield "it mixes with snapshots outside of the disks: neither kind can be deleted in any order then"
+    if preview.write_bytes and preview.free_bytes is None:
+        yield f"free space is not known; up to {size_text(preview.write_bytes)} are written"
+
+
+def why_not_now(storage: StorageSample) -> Iterator[str]:
+    """Whatever touches disks waits for jobs of single disks."""
+    if storage.block_job_disk is not None:
+        yield f"a block job runs on its disk {storage.block_job_disk}"
+
+
+def check_revert(command: RevertSnapshot, subject: Subject, now: Situation) -> Verdict:
+    """Judge a revert."""
+    storage = now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the snapshots of {subject.metrics.name} could not be read",))
+    snapshot = _find(storage, command.name)
+    if snapshot is None:
+        return Verdict(refusals=(f"{subject.metrics.name} has no snapshot {command.name}",))
+    refusals = [*why_not_now(storage)]
+    if storage.checkpoints:
+        names = ", ".join(checkpoint.name for checkpoint in storage.checkpoints)
+        refusals.append(f"it has checkpoints of backups ({names}): libvirt would kill the VM")
+    if snapshot.kind is not SnapshotKind.INTERNAL and not storage.can_revert_external:
+        refusals.append("this libvirt cannot revert to snapshots outside of the disks; 9.9 can")
+    refusals += _below_overlays(snapshot, storage, "reverting would leave them without what they stand on")
+    warnings = ["QEMU is started anew; all that happened since is lost"]
+    if snapshot.kind is SnapshotKind.DISK_ONLY:
+        warnings.append("it holds no memory: the guest starts from its disks, as after a power failure")
+    return Verdict(
+        refusals=tuple(refusals), warnings=tuple(warnings), needs_name="the present state of the VM will be lost"
+    )
+
+
+def check_delete(command: DeleteSnapshot, subject: Subject, now: Situation) -> Verdict:
+    """Judge the deletion of a snapshot."""
+    storage = now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the snapshots of {subject.metrics.name} could not be read",))
+    snapshot = _find(storage, command.name)
+    if snapshot is None:
+        return Verdict(refusals=(f"{subject.metrics.name} has no snapshot {command.name}",))
+    refusals = [*why_not_now(storage), *_below_overlays(snapshot, storage, "libvirt cannot delete it")]
+    warnings = [f"there will be no way back to {command.name}"]
+    if snapshot.kind is not SnapshotKind.INTERNAL:
+        warnings.append("its overlay is merged, which moves data and takes a while")
+        parent = None if snapshot.parent is None else _find(storage, snapshot.parent)
+        is_mixed = parent is not None and parent.kind is SnapshotKind.INTERNAL
+        if is_mixed and storage.libvirt_version < CAN_DELETE_MIXED:
+            refusals.append("it stands on a snapshot inside of the disks, which this libvirt cannot merge; 9.10 can")
+    return Verdict(refusals=tuple(refusals), warnings=tuple(warnings))
+
+
+def _find(storage: StorageSample, name: str) -> SnapshotInfo | None:
+    return next((known for known in storage.snapshots if known.name == name), None)
+
+
+def _below_overlays(snapshot: SnapshotInfo, storage: StorageSample, why: str) -> list[str]:
+    """Overlays that may stand on the image that holds an internal snapshot: all but those that it stands on itself."""
+    if snapshot.kind is not SnapshotKind.INTERNAL:
+        return []
+    parents = {known.name: known.parent for known in storage.snapshots}
+    below, name = set[str](), snapshot.parent
+    while name is not None and name not in below:
+        below.add(name)
+        name = parents.get(name)
+    overlays = [
+        known.name for known in storage.snapshots if known.kind is not SnapshotKind.INTERNAL and known.name not in below
+    ]
+    if not overlays:
+        return []
+    return [f"{', '.join(overlays)} may stand on the disk that holds {snapshot.name}: {why}"]
