@@ -77,13 +77,13 @@ def test_a_command_to_copy_never_holds_a_name_that_a_shell_or_virsh_could_take_f
     if name == "n" * 255:
         assert f"dommemstat {name[:40]}" in said
     else:
-        assert f"dommemstat {vm.uuid} --period 2 --live" in said
+        assert f"dommemstat {vm.uuid} --period 5 --live" in said
 
 
 @pytest.mark.parametrize("name", ["3", "-h", "a b", "a;b", "$(x)"])
 def test_a_name_that_virsh_would_take_for_an_id_or_an_option_gives_way_to_the_uuid(name: str) -> None:
     vm = make_vm(name=name, facts=make_facts(stats_period_s=0))
-    assert f"`virsh -c qemu:///system dommemstat {vm.uuid} --period 2 --live`" in said_of(vm)
+    assert f"`virsh -c qemu:///system dommemstat {vm.uuid} --period 5 --live`" in said_of(vm)
 
 
 def test_the_connection_in_a_command_is_quoted() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmtop.viewmodel.formats import cell_width
-from vmtop.viewmodel.status import build_emptiness, build_page_status, build_status
+from vmtop.viewmodel.status import Notice, build_emptiness, build_page_status, build_status
 from vmtop.viewmodel.tone import Line, Tone
 from vmtop.viewmodel.ui_state import UiState
 
@@ -23,6 +23,7 @@ def status(
     paused_s: float | None = None,
     filter_error: str | None = None,
     width: int = 80,
+    notice: Notice | None = None,
 ) -> Line:
     return build_status(
         UiState() if state is None else state,
@@ -31,6 +32,7 @@ def status(
         filter_error=filter_error,
         hints=HINTS,
         width=width,
+        notice=notice,
     )
 
 
@@ -93,3 +95,31 @@ def test_an_empty_table_says_whether_the_filter_is_to_blame() -> None:
     assert "filter" in text_of(build_emptiness(UiState(filter_text="x"), 80))
     assert "no VMs" in text_of(build_emptiness(UiState(), 80))
     assert cell_width(text_of(build_emptiness(UiState(), 7))) <= 7
+
+
+def test_a_notice_stands_before_the_hints_in_its_own_tone() -> None:
+    line = status(UiState(marked=frozenset({"a", "b"})), notice=Notice("web-1: \x1b[31mstuck", Tone.HARD))
+    assert text_of(line).startswith("2 marked  web-1: \ufffd[31mstuck  q quit")
+    assert Tone.HARD in {span.tone for span in line if "stuck" in span.text}
+    assert cell_width(text_of(line)) == 80
+
+
+def test_a_long_notice_takes_the_place_of_the_hints() -> None:
+    assert "quit" not in text_of(status(notice=Notice("no " * 25, Tone.HARD)))
+
+
+def test_on_a_page_keys_stand_before_a_notice() -> None:
+    line = text_of(build_page_status(HINTS, width=200, notice=Notice("copying for 4 min", Tone.NOTE)))
+    assert line.startswith("q quit")
+    assert line.rstrip().endswith("copying for 4 min")
+
+
+@pytest.mark.parametrize("width", [0, 1, 10, 200])
+def test_a_notice_fits_any_width_on_every_page(width: int) -> None:
+    notice = Notice("web-1: balloon: reached 2.0G", Tone.OK)
+    assert cell_width(text_of(status(notice=notice, width=width))) == width
+    assert cell_width(text_of(build_page_status(HINTS, width=width, notice=notice))) == width
+
+
+def test_only_what_went_wrong_or_is_refused_is_bad() -> None:
+    assert [tone for tone in Tone if Notice("", tone).is_bad] == [Tone.WARN, Tone.HARD, Tone.CRITICAL]

@@ -45,7 +45,7 @@ def summary_of(
     age_s: float = 1.0,
     has_unicode: bool = True,
     is_paused: bool = False,
-    is_readonly: bool = True,
+    is_readonly: bool | None = True,
     source: str = URI,
 ) -> tuple[Line, ...]:
     now_s = START_MONOTONIC_S + age_s if frame is None else frame.sample.monotonic_s + age_s
@@ -154,8 +154,9 @@ def test_simulated_is_said_in_however_little_room() -> None:
 
 def test_the_connection_and_what_it_allows_are_said() -> None:
     shown = words(summary_of(troubled_frame()))
-    assert f"kvm1  {URI}  read-only  16 of 17 VMs  read 1s ago" in shown
-    assert "read-only" not in words(summary_of(troubled_frame(), is_readonly=False))
+    assert f"kvm1  {URI}  RO  16 of 17 VMs  read 1s ago" in shown
+    assert f"{URI}  RW  16 of" in words(summary_of(troubled_frame(), is_readonly=False))
+    assert f"{URI}  16 of" in words(summary_of(troubled_frame(), is_readonly=None))
 
 
 def test_a_long_connection_gives_way_to_what_stands_beside_it() -> None:
@@ -163,7 +164,7 @@ def test_a_long_connection_gives_way_to_what_stands_beside_it() -> None:
     lines = summary_of(troubled_frame(), width=80, rows=6, source=uri)
     said = text_of(lines[-1])
     assert said.startswith("kvm1  qemu+ssh://root@very-")
-    assert said.rstrip().endswith("…  read-only  16 of 17 VMs  read 1s ago")
+    assert said.rstrip().endswith("…  RO  16 of 17 VMs  read 1s ago")
 
 
 def test_a_paused_view_says_so() -> None:

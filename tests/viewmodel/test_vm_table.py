@@ -1,21 +1,26 @@
 """Which rows the table has, in which order, and in which columns."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.builders import make_frame, make_guest, make_off_vm, make_vm, vm_uuid
 from tests.viewmodel.scenes import hostile_frame, text_of, troubled_frame
 from vmtop.derive.frame import Frame
+from vmtop.derive.metrics import VmMetrics
 from vmtop.errors import UsageError
 from vmtop.model.sample import VmSample
 from vmtop.units import GIB, MIB
-from vmtop.viewmodel.columns import COLUMNS, column
+from vmtop.viewmodel.columns import COLUMNS, Column, column
 from vmtop.viewmodel.tone import Tone
 from vmtop.viewmodel.ui_state import UiState
-from vmtop.viewmodel.vm_table import Order, TableView, build_table, check_filter
+from vmtop.viewmodel.vm_table import Order, Rows, TableView, build_table, check_filter
 
 ALL_IDS = [each.id for each in COLUMNS]
 
@@ -75,6 +80,7 @@ def test_the_order_stays_while_values_only_tremble() -> None:
     assert order_of(980, 1020) == ["vm-1", "vm-2"]
     assert order_of(1000, 1100) == ["vm-2", "vm-1"]
     assert order_of(1060, 1090) == ["vm-2", "vm-1"]
+    assert order_of(1000, 990) == ["vm-1", "vm-2"]
 
 
 def test_the_order_forgets_what_it_held_when_another_column_sorts() -> None:
@@ -103,6 +109,106 @@ def test_a_vm_is_never_out_of_order_by_more_than_noise(first: list[int], second:
         frame = make_frame([using(number, (100 + amount) * MIB) for number, amount in enumerate(amounts)])
         used = [vm.used_bytes or 0 for vm in build_table(frame, UiState(), order, 80).rows]
         assert all(below <= above * 1.11 for above, below in pairwise(used))
+
+
+@pytest.mark.parametrize("is_reversed", [True, False])
+def test_the_only_vm_that_moves_stands_by_name_among_those_that_equal_it_now(is_reversed: bool) -> None:
+    order, state = Order(), UiState(is_reversed=is_reversed)
+    use = {number: GIB if number % 2 else 2 * GIB for number in range(10, 60)}
+    before = build_table(make_frame([using(*each) for each in use.items()]), state, order, 80)
+    drawn = names(before)
+    later = make_frame([using(*each) for each in (use | {30: GIB}).items()])
+    equals = [f"vm-{number}" for number in use if number % 2 or number == 30]
+    others = [f"vm-{number}" for number in use if f"vm-{number}" not in equals]
+    expected = equals + others if is_reversed else others + equals
+    assert names(build_table(later, state, order, 80)) == expected
+    assert names(before) == drawn
+
+
+class PlainOrder:
+    """What `Order` promises, by sorting all over again."""
+
+    def __init__(self) -> None:
+        self._column_id = ""
+        self._held: dict[str, Any] = {}
+
+    def sort(self, vms: Sequence[VmMetrics], by: Column, *, is_reversed: bool) -> list[VmMetrics]:
+        before = self._held if by.id == self._column_id else {}
+        held = {vm.uuid: self._settle(by.sort_value(vm), before.get(vm.uuid)) for vm in vms}
+        self._column_id, self._held = by.id, held
+        by_name = sorted(vms, key=lambda vm: (vm.name.casefold(), vm.name, vm.uuid))
+        known = [vm for vm in by_name if held[vm.uuid] is not None]
+        known.sort(key=lambda vm: held[vm.uuid], reverse=is_reversed is by.is_ascending)
+        return known + [vm for vm in by_name if held[vm.uuid] is None]
+
+    @staticmethod
+    def _settle(new: Any, old: Any) -> Any:
+        if isinstance(new, str) or not new or not old:
+            return new
+        return old if 0.95 <= new / old <= 1.05 else new
+
+
+class FleetInOrder(RuleBasedStateMachine):
+    """Anything that may happen to VMs and their table, one thing per frame."""
+
+    A_VM = replace(make_frame(1).vms[0], cache_bytes=103)
+    INDEXES = st.sampled_from((0, 1, 2, 3, 20, 39, 70))
+    AMOUNTS = st.sampled_from((None, 0, 95, 99, 100, 101, 104, 105, 106, 200))
+    NAMES = st.sampled_from(("", "a", "A", "b", "B", "\u00df", "ss", "vm-7"))
+
+    @initialize(count=st.sampled_from((0, 5, 40, 90)))
+    def begin(self, count: int) -> None:
+        self.fleet: list[VmMetrics] = []
+        self.known = 0
+        for number in range(count):
+            self.join(f"vm-{number * 7 % 90}", (95, 100, 105, 200)[number % 4])
+        self.order, self.plain = Order(), PlainOrder()
+        self.by, self.is_reversed = column("used"), False
+        self.drawn: tuple[Rows, list[str]] | None = None
+
+    @rule(name=NAMES, amount=AMOUNTS)
+    def join(self, name: str, amount: int | None) -> None:
+        self.known += 1
+        self.fleet.insert(0, replace(self.A_VM, uuid=vm_uuid(self.known), name=name, used_bytes=amount))
+
+    @rule(index=INDEXES)
+    def leave(self, index: int) -> None:
+        del self.fleet[index : index + 1]
+
+    @rule(index=INDEXES, name=NAMES)
+    def rename(self, index: int, name: str) -> None:
+        self.fleet[index : index + 1] = [replace(vm, name=name) for vm in self.fleet[index : index + 1]]
+
+    @rule(index=INDEXES, count=st.integers(1, 3), amount=AMOUNTS)
+    def use(self, index: int, count: int, amount: int | None) -> None:
+        few = slice(index, index + count)
+        self.fleet[few] = [replace(vm, used_bytes=amount) for vm in self.fleet[few]]
+
+    @rule(times=st.sampled_from((0.5, 0.97, 1.03)))
+    def shake(self, times: float) -> None:
+        self.fleet = [replace(vm, used_bytes=vm.used_bytes and int(vm.used_bytes * times)) for vm in self.fleet]
+
+    @rule()
+    def reverse(self) -> None:
+        self.is_reversed = not self.is_reversed
+
+    @rule(column_id=st.sampled_from(("used", "cache", "name", "uuid")))
+    def choose(self, column_id: str) -> None:
+        self.by = column(column_id)
+
+    @invariant()
+    def the_order_is_that_of_sorting_all_over_again(self) -> None:
+        rows = self.order.sort(self.fleet.copy(), self.by, is_reversed=self.is_reversed)
+        wanted = [vm.uuid for vm in self.plain.sort(self.fleet, self.by, is_reversed=self.is_reversed)]
+        assert [vm.uuid for vm in rows] == wanted
+        if self.drawn is not None:
+            before, drawn = self.drawn
+            assert [vm.uuid for vm in before] == drawn, "rows that were drawn already have moved"
+        self.drawn = rows, wanted
+
+
+def test_whatever_happens_the_order_is_that_of_sorting_all_over_again() -> None:
+    run_state_machine_as_test(FleetInOrder, settings=settings(max_examples=80, stateful_step_count=30, deadline=None))
 
 
 @pytest.mark.parametrize(

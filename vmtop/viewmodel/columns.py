@@ -12,7 +12,7 @@ from operator import attrgetter
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
 from vmtop.derive.overview import Overview
 from vmtop.errors import UsageError
-from vmtop.model.sample import JobSample
+from vmtop.model.sample import JobKind, JobSample
 from vmtop.viewmodel.fields import VIEW_FIELDS, VM_FIELDS, Field
 from vmtop.viewmodel.formats import (
     UNKNOWN_MARK,
@@ -299,13 +299,18 @@ def format_job(job: JobSample) -> str:
     return f"{job.kind.value} {min(1.0, job.processed_bytes / job.total_bytes):.0%}"
 
 
-def format_jobs(vm: VmMetrics) -> str:
-    """All jobs of a VM, comma-separated; empty when there is none."""
-    return ", ".join(map(format_job, vm.jobs))
+def format_jobs(vm: VmMetrics, stalled: frozenset[JobKind] = frozenset()) -> str:
+    """All jobs of a VM, comma-separated, those that stand still called stalled; empty when there is none."""
+    return ", ".join(f"{format_job(job)}{' stalled' if job.kind in stalled else ''}" for job in vm.jobs)
 
 
 def _jobs_spans(vm: VmMetrics, width: int, has_unicode: bool) -> Line:
     return _words(format_jobs(vm), width, has_unicode, Tone.NOTE if vm.jobs else Tone.NORMAL)
+
+
+def stalled_spans(vm: VmMetrics, stalled: frozenset[JobKind], width: int, has_unicode: bool) -> Line:
+    """The cell of the jobs of a VM of which some stand still."""
+    return _words(format_jobs(vm, stalled), width, has_unicode, Tone.WARN)
 
 
 def _jobs_total(overview: Overview, width: int, has_unicode: bool) -> Line:

@@ -3,17 +3,21 @@
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from vmtop.actions.backup_guard import IO_ERROR
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Condition, HostMetrics, Level, UsedSource, VmMetrics
 from vmtop.derive.words import duration_words, percent_words, rate_words, size_words
 from vmtop.model.policy import DEFAULT_POLICY, Policy
-from vmtop.model.sample import JobSample, KsmSample, Pressure, Sample, VmFacts, VmSample
+from vmtop.model.sample import JobSample, KsmSample, Pressure, Sample, VmFacts, VmSample, VmState
 from vmtop.viewmodel.columns import CONDITION_TONES, format_job
 from vmtop.viewmodel.formats import cell_width, cut_line, format_count, format_times, safe_text, wrap_text
 from vmtop.viewmodel.summary import LEVEL_TONES
 from vmtop.viewmodel.tone import Line, Span, Tone
+
+if TYPE_CHECKING:
+    from vmtop.actions.target import Target
 
 _LABEL_CELLS = 17
 _LEAST_TEXT_CELLS = 20
@@ -34,8 +38,13 @@ class _Section(NamedTuple):
     facts: Sequence[_Fact]
 
 
-def build_vm_facts(frame: Frame, uuid: str, *, width: int = 80, has_unicode: bool = True) -> tuple[Line, ...]:
-    """Everything known of one VM, in lines of at most `width` cells; one line that says so when it is gone."""
+def build_vm_facts(
+    frame: Frame, uuid: str, *, width: int = 80, has_unicode: bool = True, target: "Target | None" = None
+) -> tuple[Line, ...]:
+    """Everything known of one VM, in lines of at most `width` cells; one line that says so when it is gone.
+
+    `target` is what was asked of its balloon, if anything was.
+    """
     found = next((pair for pair in zip(frame.sample.vms, frame.vms, strict=True) if pair[0].uuid == uuid), None)
     if found is None:
         return ((Span("This VM is gone: the source does not list it any more.", Tone.NOTE),),)
@@ -44,8 +53,8 @@ def build_vm_facts(frame: Frame, uuid: str, *, width: int = 80, has_unicode: boo
     writer.head(vm.name, vm.condition.value, CONDITION_TONES[vm.condition], vm.reason)
     writer.sections(
         (
-            _Section("What to do", _advice_facts(frame.sample, sample, vm)),
-            _Section("Memory", _memory_facts(vm)),
+            _Section("What to do", [*_stop_facts(sample), *_advice_facts(frame.sample, sample, vm)]),
+            _Section("Memory", [*_target_facts(target, frame.sample), *_memory_facts(vm)]),
             _Section("Guest", _guest_facts(sample, vm)),
             _Section("Host", _process_facts(sample, vm)),
             _Section("Definition", _definition_facts(sample)),
@@ -117,6 +126,14 @@ class _Writer:
 
 def _size(label: str, amount: int | None, more: str = "") -> _Fact:
     return _Fact(label, None if amount is None else f"{size_words(amount)}{more}")
+
+
+def _target_facts(target: "Target | None", sample: Sample) -> list[_Fact]:
+    if target is None:
+        return []
+    from vmtop.viewmodel.target import target_tone, target_words  # only where something was asked for
+
+    return [_Fact("asked", target_words(target, sample.monotonic_s), target_tone(target))]
 
 
 def _memory_facts(vm: VmMetrics) -> list[_Fact]:
@@ -267,7 +284,7 @@ _ROOT_ONLY = "readable by root only"
 _ADVICE: tuple[tuple[_Applies, str], ...] = (
     (
         lambda sample, _: sample.facts is not None and sample.facts.stats_period_s == 0,
-        "Have the guest send figures: `{virsh} dommemstat {target} --period 2 --live`.",
+        "The key p has the guest send figures, and so does `{virsh} dommemstat {target} --period 5 --live`.",
     ),
     (
         _is(Condition.NO_BALLOON),
@@ -296,12 +313,25 @@ _ADVICE: tuple[tuple[_Applies, str], ...] = (
         "Some figures of the QEMU process are for root only: run vmtop with sudo to see them.",
     ),
 )
-"""When it applies, and what the operator can do to see more; vmtop itself changes nothing."""
+"""When it applies, and what the operator can do to see more."""
+
+
+def _stop_facts(sample: VmSample) -> list[_Fact]:
+    if sample.state is not VmState.PAUSED or sample.state_reason != IO_ERROR:
+        return []
+    words = (
+        "A disk of it, or the target of its backup, could not be written, most often for want of room. Make room; then "
+        "j shows it among the jobs, and Enter there lets it go on."
+    )
+    return [_Fact("", words, Tone.HARD)]
 
 
 def _advice_facts(source: Sample, sample: VmSample, vm: VmMetrics) -> list[_Fact]:
-    if vm.condition is Condition.OFF or source.is_simulated:
+    if vm.condition is Condition.OFF:
         return []
+    if source.is_simulated:
+        has_no_period = sample.facts is not None and sample.facts.stats_period_s == 0
+        return [_Fact("", "The key p has the guest send figures.")] if has_no_period else []
     virsh = f"virsh -c {shlex.quote(safe_text(source.uri))}"
     target = vm.name if _PLAIN_NAME.fullmatch(vm.name) else vm.uuid
     return [_Fact("", text.format(virsh=virsh, target=target)) for applies, text in _ADVICE if applies(sample, vm)]

@@ -1,7 +1,7 @@
 """Blocks of text that flow into lines like words into a paragraph, the least important ones giving way."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmtop.viewmodel.formats import cut_line, line_width
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -10,8 +10,7 @@ GAP = "   "
 """Between two blocks of one line."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(NamedTuple):
     """A piece of text that stays together on one line."""
 
     worth: int

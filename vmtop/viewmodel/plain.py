@@ -46,7 +46,6 @@ def format_text(frame: Frame, state: UiState, *, width: int | None = None) -> st
         rows=_HEAD_ROWS,
         now_monotonic_s=frame.sample.monotonic_s,
         source=frame.sample.uri,
-        is_readonly=False,
     )
     rows = [table.header(), *map(table.row_spans, table.rows), table.totals()]
     lines = [f"vmtop {format_time(frame.sample.time_s)}", *map(_text, head), ""]

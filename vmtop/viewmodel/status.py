@@ -1,6 +1,7 @@
 """The last line of the screen: what changes the view, which keys there are, how often is read."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vmtop.viewmodel.formats import cell_width, fit, format_duration, safe_text
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -11,6 +12,20 @@ LATE_TIMES = 1.25
 
 _FILTER_CELLS = 24
 
+_BAD = frozenset({Tone.WARN, Tone.HARD, Tone.CRITICAL})
+
+
+class Notice(NamedTuple):
+    """Something to be said in the status line; it may hold foreign text."""
+
+    text: str
+    tone: Tone
+
+    @property
+    def is_bad(self) -> bool:
+        """Something went wrong, or is not possible."""
+        return self.tone in _BAD
+
 
 def build_status(
     state: UiState,
@@ -20,6 +35,7 @@ def build_status(
     filter_error: str | None,
     hints: Sequence[tuple[str, str]],
     width: int,
+    notice: Notice | None = None,
 ) -> Line:
     """One line of exactly `width` cells.
 
@@ -30,8 +46,12 @@ def build_status(
         filter_error: why the filter cannot be used.
         hints: keys and what they do, most important first; as many are shown as fit.
         width: cells.
+        notice: stands before the hints, which get what room it leaves.
     """
     notes = _notes(state, paused_s, filter_error)
+    if notice is not None:
+        room = max(0, width - sum(cell_width(span.text) for span in notes))
+        return _cut((*notes, *_said(notice, hints, room, state.has_unicode)), width)
     pace = _pace(state.delay_s, interval_s)
     room = width - sum(cell_width(span.text) for span in (*notes, pace))
     if room < 0:
@@ -41,9 +61,14 @@ def build_status(
     return (*notes, *keys, Span(" " * gap, Tone.NORMAL), pace)
 
 
-def build_page_status(hints: Sequence[tuple[str, str]], *, width: int) -> Line:
-    """The last line of a page above the table: keys only, exactly `width` cells."""
+def build_page_status(
+    hints: Sequence[tuple[str, str]], *, width: int, notice: Notice | None = None, has_unicode: bool = True
+) -> Line:
+    """The last line of a page above the table: keys, which come first here, and a notice; exactly `width` cells."""
     keys = _keys(hints, width)
+    if notice is not None:
+        room = width - sum(cell_width(span.text) for span in keys)
+        return (*keys, Span(fit(notice.text, room, has_unicode=has_unicode), notice.tone)) if room else keys
     return (*keys, Span(" " * (width - sum(cell_width(span.text) for span in keys)), Tone.NORMAL))
 
 
@@ -57,6 +82,8 @@ def _notes(state: UiState, paused_s: float | None, filter_error: str | None) -> 
     spans: list[Span] = []
     if paused_s is not None:
         spans += [Span(f" PAUSED {format_duration(paused_s)} ", Tone.SIMULATED), Span("  ", Tone.NORMAL)]
+    if state.marked:
+        spans += [Span(f"{len(state.marked)} marked", Tone.SORTED), Span("  ", Tone.NORMAL)]
     if state.filter_text:
         shown = safe_text(state.filter_text, state.has_unicode)
         if cell_width(shown) > _FILTER_CELLS:
@@ -65,6 +92,17 @@ def _notes(state: UiState, paused_s: float | None, filter_error: str | None) -> 
     if filter_error:
         spans += [Span(f"{safe_text(filter_error, state.has_unicode)}  ", Tone.WARN)]
     return tuple(spans)
+
+
+def _said(notice: Notice, hints: Sequence[tuple[str, str]], room: int, has_unicode: bool) -> Line:
+    """A notice in at most `room` cells, and hints in what it leaves; exactly `room` cells."""
+    shown = safe_text(notice.text, has_unicode)
+    gap = room - cell_width(shown) - 2
+    if gap <= 0:
+        return (Span(fit(shown, room, has_unicode=has_unicode), notice.tone),)
+    keys = _keys(hints, gap)
+    gap -= sum(cell_width(span.text) for span in keys)
+    return (Span(f"{shown}  ", notice.tone), *keys, Span(" " * gap, Tone.NORMAL))
 
 
 def _pace(delay_s: float, interval_s: float | None) -> Span:

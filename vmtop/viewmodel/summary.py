@@ -4,7 +4,6 @@ Figures inside a block have a fixed width, so that nothing wanders from one read
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from heapq import nsmallest
 from operator import attrgetter
@@ -77,8 +76,7 @@ class _Worth(IntEnum):
     FAILURE = 13
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What the blocks of a frame are made from."""
 
     frame: Frame
@@ -87,7 +85,7 @@ class _Seen:
     rows: int
     age_s: float
     source: str
-    is_readonly: bool
+    is_readonly: bool | None
     policy: Policy
 
 
@@ -105,7 +103,7 @@ def build_summary(  # noqa: PLR0913 - all that the head says comes in here, each
     rows: int,
     now_monotonic_s: float,
     source: str,
-    is_readonly: bool = True,
+    is_readonly: bool | None = None,
     policy: Policy = DEFAULT_POLICY,
 ) -> tuple[Line, ...]:
     """At most `rows` lines of at most `width` cells; with fewer rows the less important blocks go.
@@ -118,7 +116,7 @@ def build_summary(  # noqa: PLR0913 - all that the head says comes in here, each
         rows: lines to fill.
         now_monotonic_s: the present on the clock of `Sample.monotonic_s`.
         source: URI of what is being read.
-        is_readonly: the connection cannot change anything.
+        is_readonly: nothing can be changed; None says nothing of that.
         policy: what counts as a problem.
     """
     age_s = None if frame is None else max(0.0, now_monotonic_s - frame.sample.monotonic_s)
@@ -190,7 +188,7 @@ def _faded(block: Block) -> Block:
     def draw(width: int) -> Line:
         return tuple(Span(text, tone if tone is Tone.SIMULATED else Tone.STALE) for text, tone in block.draw(width))
 
-    return replace(block, draw=draw)
+    return block._replace(draw=draw)
 
 
 def _verdict(host: HostMetrics, right: Line, has_unicode: bool) -> Block:
@@ -227,7 +225,7 @@ def _identity(seen: _Seen) -> Line:
     host, has_unicode = seen.frame.host, seen.state.has_unicode
     name, uri = safe_text(host.name, has_unicode), safe_text(seen.source, has_unicode)
     rest = [
-        *(["read-only"] if seen.is_readonly else []),
+        *([] if seen.is_readonly is None else ["RO" if seen.is_readonly else "RW"]),
         f"{host.vms_running} of {host.vms_total} VMs",
         *([f"read {format_age(seen.age_s)} ago".ljust(12)] if seen.age_s else []),
     ]
@@ -240,8 +238,7 @@ def _notice_block(notice: str, has_unicode: bool) -> Block:
     return fixed_block(_Worth.NOTICE, (Span(f"! {safe_text(notice, has_unicode)}", Tone.NOTE),), is_alone=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """A part of the host's memory."""
 
     name: str

@@ -17,6 +17,10 @@ class UiState:
     """Ids of the columns to show, in order; empty means all that fit."""
     is_paused: bool = False
     cursor_uuid: str | None = None
+    marked: frozenset[str] = frozenset()
+    """UUIDs of the VMs that an action is for; without any it is for the one under the cursor."""
     delay_s: float = 2.0
+    backup_folder: str = ""
+    """Absolute path of the folder on the VMs' host to which backups go; empty until somebody chose one."""
     has_unicode: bool = True
     """Block and box characters may be used; else ASCII."""

@@ -1,30 +1,47 @@
 """The table of VMs: which rows, in which order, in which columns; cells are made only when they are drawn."""
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress, count
 from math import inf
-from operator import attrgetter
-from typing import overload
+from operator import attrgetter, ne
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from vmtop.derive.frame import Frame, Roster
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.overview import Overview, derive_overview
 from vmtop.errors import UsageError
-from vmtop.viewmodel.columns import COLUMNS, Column, SortValue, column
+from vmtop.model.sample import JobKind
+from vmtop.viewmodel.columns import COLUMNS, Column, SortValue, column, stalled_spans
 from vmtop.viewmodel.formats import cell_width, safe_text
 from vmtop.viewmodel.pattern import parse_pattern
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.ui_state import UiState
 
+if TYPE_CHECKING:
+    from vmtop.actions.target import Target
+
 NOISE_RATIO = 0.05
 """A VM keeps its place in the order until the figure that sorts moved by more than this share."""
+
+_FEW = 32
+"""Moving a VM costs about as much as sorting so many of them."""
 
 _LONGEST_NAME = 41
 """Cells for names at most; they are stretched to what they need first, the bar after them."""
 _LONGEST_BAR = 41
 _FITTING_NAME = 21
 """Room that long names may take from other columns."""
+
+MARK = "* "
+"""Stands before the name of a VM that is marked for the next action."""
+
+NONE_STALLED: frozenset[JobKind] = frozenset()
+NO_TARGETS: "Mapping[str, Target]" = MappingProxyType({})
 
 _Matcher = Callable[[str], bool]
 
@@ -59,21 +76,26 @@ class Order:
 
     A VM sorts by the value it had when it last moved by more than `NOISE_RATIO`, so neighbours may stand in the wrong
     order by that much. Equal values sort by name. Choosing another column starts anew.
+
+    From one frame to the next few VMs move that far. They alone change places, and of the others nothing is looked at
+    but the new value: with 10,000 of them, fetching them from memory is what takes time.
     """
 
     def __init__(self) -> None:
-        self._column_id = ""
         self._roster = Roster((), ())
-        self._by_name: list[int] = []
-        """Places of the VMs in the order of their names."""
-        self._ranks: list[int] = []
+        self._names_before: list[int] = []
         """Of each VM, how many names come before its own."""
-        self._falling_ranks: list[int] = []
-        """The same, negative: equal values stand by name in a falling order, too."""
-        self._places: list[int] = []
-        """Places of the VMs in the last order."""
-        self._held: list[SortValue | None] = []
+        self._column_id = ""
+        self._way = 1
+        """1 when values rise from the first row to the last, -1 when they fall."""
+        self._ranks: list[int] = []
+        """Of each VM, what settles ties: a falling order is shown from its end, so names have to fall in it as well."""
+        self._seen: list[SortValue] = []
+        """The value of each VM in the last frame; without one, the number that comes last."""
+        self._held: list[SortValue] = []
         """What each VM sorts by."""
+        self._places = array("L")
+        """Places of the VMs in `_roster`, by rising values."""
 
     def sort(self, vms: Sequence[VmMetrics], by: Column, *, is_reversed: bool, roster: Roster | None = None) -> Rows:
         """VMs in the order to show; those without a value come last, whichever way.
@@ -84,48 +106,75 @@ class Order:
             is_reversed: against the direction of the column.
             roster: who `vms` are, where that is known already.
         """
-        values = list(map(by.sort_value, vms))
-        before = self._values_before(roster or _roster_of(vms), by)
-        held = self._held = _without_noise(values, before) if before else values
-        is_falling = is_reversed is by.is_ascending
-        if None in held:
-            last = -inf if is_falling else inf
-            held = [last if value is None else value for value in held]
-        keys = list(zip(held, self._falling_ranks if is_falling else self._ranks, strict=True))
-        # From the last order on, which is nearly the next one: sorting that takes a fifth of the time.
-        self._places = sorted(self._places, key=keys.__getitem__, reverse=is_falling)
-        return Rows(vms, self._places)
+        way = -1 if is_reversed is by.is_ascending else 1
+        is_new = self._begin(roster or _roster_of(vms), by.id, way)
+        values = [way * inf if value is None else value for value in map(by.sort_value, vms)]
+        moved = self._moved(values)
+        self._seen = values
+        if is_new or len(moved) * _FEW > len(vms):
+            for place in moved:
+                self._held[place] = values[place]
+            keys = list(zip(self._held, self._ranks, strict=True))
+            # From the last order on, which is often nearly the next one, and then sorted in a fifth of the time.
+            self._places = array("L", sorted(self._places, key=keys.__getitem__))
+        else:
+            for place in moved:
+                self._move(place, values[place])
+        return Rows(vms, self._places[::way])
 
-    def _values_before(self, roster: Roster, by: Column) -> list[SortValue | None]:
-        """What each of these VMs sorted by so far; empty when there is nothing to go by."""
-        held = None
-        if roster is not self._roster and roster != self._roster:
-            held = dict(zip(self._roster.uuids, self._held, strict=True))
-            keys = [(name.casefold(), name, uuid) for uuid, name in zip(*roster, strict=True)]
-            self._places = self._by_name = sorted(range(len(keys)), key=keys.__getitem__)
-            self._ranks = sorted(range(len(keys)), key=self._by_name.__getitem__)
-            self._falling_ranks = [-rank for rank in self._ranks]
-        self._roster = roster
-        is_same_column, self._column_id = by.id == self._column_id, by.id
-        if not is_same_column:
-            return []
-        return self._held if held is None else list(map(held.get, roster.uuids))
+    def _begin(self, roster: Roster, column_id: str, way: int) -> bool:
+        """Forget what does not hold for these VMs, this column and this way; tell whether anything is new."""
+        is_same_roster, is_same_column = roster == self._roster, column_id == self._column_id
+        if is_same_roster and is_same_column and way == self._way:
+            return False
+        held = dict(zip(self._roster.uuids, self._held, strict=True)) if is_same_column else {}
+        if not is_same_roster:
+            names = [(name.casefold(), name, uuid) for uuid, name in zip(*roster, strict=True)]
+            by_name = sorted(range(len(names)), key=names.__getitem__)
+            self._names_before = sorted(range(len(names)), key=by_name.__getitem__)
+            self._places = array("L", by_name)
+        self._roster, self._column_id, self._way = roster, column_id, way
+        self._ranks = [way * before for before in self._names_before]
+        self._held = [held.get(uuid, way * inf) for uuid in roster.uuids]
+        self._seen = self._held.copy()
+        return True
+
+    def _moved(self, values: list[SortValue]) -> list[int]:
+        """Places of the VMs whose values moved by more than noise; text and zero are never noise."""
+        changed = list(compress(count(), map(ne, values, self._seen)))
+        held, least, most = self._held, 1 - NOISE_RATIO, 1 + NOISE_RATIO
+        try:
+            return [
+                place
+                for place in changed
+                if not ((new := values[place]) and (old := held[place]) and least <= new / old <= most)  # type: ignore[operator] # text raises
+            ]
+        except TypeError:
+            return changed
+
+    def _move(self, place: int, value: SortValue) -> None:
+        """Move one VM to where it belongs with this value."""
+
+        def key(place: int) -> tuple[SortValue, int]:
+            return self._held[place], self._ranks[place]
+
+        del self._places[bisect_left(self._places, key(place), key=key)]
+        self._held[place] = value
+        insort(self._places, place, key=key)
 
 
 def _roster_of(vms: Sequence[VmMetrics]) -> Roster:
     return Roster(tuple([vm.uuid for vm in vms]), tuple([vm.name for vm in vms]))
 
 
-def _without_noise(values: list[SortValue | None], before: list[SortValue | None]) -> list[SortValue | None]:
-    """The values before, except where they moved by more than noise; text and zero are never noise."""
-    least, most = 1 - NOISE_RATIO, 1 + NOISE_RATIO
-    try:
-        return [
-            old if new and old and least <= new / old <= most else new  # type: ignore[operator] # text raises
-            for new, old in zip(values, before, strict=True)
-        ]
-    except TypeError:
-        return values
+class RowExtras(NamedTuple):
+    """What a row shows besides the figures of its VM."""
+
+    is_marked: bool
+    target: "Target | None"
+    """What was asked of its balloon; stands in the place of the bar."""
+    stalled: frozenset[JobKind]
+    """Its jobs that stand still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +194,10 @@ class TableView:
     filter_error: str | None
     """Why the filter cannot be used, in words; then it hides nothing."""
     state: UiState
+    targets: "Mapping[str, Target]"
+    """UUID -> what was asked of a balloon, and what became of it."""
+    stalled: "Mapping[str, frozenset[JobKind]]"
+    """UUID -> jobs that stand still."""
 
     def header(self) -> list[Line]:
         """Titles, one line for each of `columns`."""
@@ -161,7 +214,28 @@ class TableView:
     def row_spans(self, vm: VmMetrics, first: int = 1, last: int | None = None) -> list[Line]:
         """Cells of one row: the name, and those of `columns[first:last]`."""
         has_unicode = self.state.has_unicode
-        return [each.spans(vm, width, has_unicode) for each, width in self._drawn(first, last)]
+        extras = self.extras(vm)
+        if not any(extras):
+            return [each.spans(vm, width, has_unicode) for each, width in self._drawn(first, last)]
+        return [self._extra_spans(each, vm, width, extras) for each, width in self._drawn(first, last)]
+
+    def extras(self, vm: VmMetrics) -> RowExtras:
+        """What the row of a VM shows besides."""
+        return RowExtras(
+            vm.uuid in self.state.marked, self.targets.get(vm.uuid), self.stalled.get(vm.uuid, NONE_STALLED)
+        )
+
+    def _extra_spans(self, each: Column, vm: VmMetrics, width: int, extras: RowExtras) -> Line:
+        has_unicode = self.state.has_unicode
+        if each.id == "name" and extras.is_marked:
+            return (Span(MARK, Tone.SORTED), *each.spans(vm, width - len(MARK), has_unicode))
+        if each.id == "memory" and extras.target is not None:
+            from vmtop.viewmodel.target import target_spans  # only where something was asked for
+
+            return target_spans(extras.target, width)
+        if each.id == "jobs" and extras.stalled:
+            return stalled_spans(vm, extras.stalled, width, has_unicode)
+        return each.spans(vm, width, has_unicode)
 
     def totals(self, first: int = 1, last: int | None = None) -> list[Line]:
         """Sums over the rows, cells as in `row_spans`; what is stale or unknown is left out, and it says so."""
@@ -177,7 +251,9 @@ class TableView:
         return zip((columns[0], *columns[part]), (widths[0], *widths[part]), strict=True)
 
 
-def build_table(frame: Frame, state: UiState, order: Order, width: int | None) -> TableView:
+def build_table(
+    frame: Frame, state: UiState, order: Order, width: int | None, targets: "Mapping[str, Target]" = NO_TARGETS
+) -> TableView:
     """The table for a screen of `width` cells; None gives every column its place, for output that is no screen.
 
     Raises:
@@ -195,7 +271,17 @@ def build_table(frame: Frame, state: UiState, order: Order, width: int | None) -
         overview=frame.overview if len(rows) == len(frame.vms) else derive_overview(rows),
         filter_error=filter_error,
         state=state,
+        targets=targets,
+        stalled=_stalled_jobs(frame),
     )
+
+
+def _stalled_jobs(frame: Frame) -> dict[str, frozenset[JobKind]]:
+    stalled: dict[str, frozenset[JobKind]] = {}
+    for each in frame.jobs.running:
+        if each.is_stalled:
+            stalled[each.uuid] = stalled.get(each.uuid, NONE_STALLED) | {each.job.kind}
+    return stalled
 
 
 def _enabled_columns(state: UiState) -> tuple[Column, ...]:

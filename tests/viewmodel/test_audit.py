@@ -1,0 +1,108 @@
+"""The page of the audit."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.viewmodel.scenes import HOSTILE_NAMES
+from vmtop.actions.audit import AuditRecord, Identity, Phase
+from vmtop.units import GIB
+from vmtop.viewmodel.audit import build_audit, build_entry, pair_records
+from vmtop.viewmodel.formats import line_width
+from vmtop.viewmodel.tone import Line
+
+ADA = Identity(uid=0, user="root", login_uid=1000, sudo_user="ada", pid=42)
+
+
+def make_record(number: int = 1, phase: Phase = Phase.ENDED, **changes: Any) -> AuditRecord:
+    values: dict[str, Any] = {
+        "id": f"a{number}",
+        "phase": phase,
+        "time_s": 1_700_000_000.5 + 60 * number,
+        "uri": "qemu:///system",
+        "uuid": "u1",
+        "vm": "web-1",
+        "action": "balloon",
+        "sentence": "set the balloon of web-1 to 2.0G, from 4.0G",
+        "old": 4 * GIB,
+        "new": 2 * GIB,
+        "who": ADA,
+    }
+    if phase is Phase.ENDED:
+        values |= {"outcome": "done", "text": "reached 2.0G", "duration_s": 12.3}
+    return AuditRecord(**{**values, **changes})
+
+
+def text_of(line: Line) -> str:
+    return "".join(span.text for span in line).rstrip()
+
+
+def lines_of(*records: AuditRecord, width: int = 140) -> list[str]:
+    return [text_of(line) for line in build_audit(pair_records(records), width=width, has_unicode=True).lines]
+
+
+def test_an_action_is_one_line_that_tells_when_who_what_from_to_and_how_it_ended() -> None:
+    title, row = lines_of(make_record(phase=Phase.STARTED), make_record())
+    assert title.split() == ["WHEN", "WHO", "VM", "WHAT", "FROM", "TO", "END", "TOOK"]
+    assert row.split() == [
+        *["2023-11-14", "22:14:20Z", "ada", "(sudo)", "web-1", "balloon", "4.0G", "2.0G", "done", "12s"],
+        *["reached", "2.0G"],
+    ]
+
+
+def test_the_newest_action_comes_first() -> None:
+    records = [make_record(number, phase) for number in (1, 2, 3) for phase in Phase]
+    assert [entry.began.id for entry in pair_records(records)] == ["a3", "a2", "a1"]
+
+
+def test_an_action_that_was_pending_and_then_ended_has_its_last_end() -> None:
+    records = (make_record(phase=Phase.STARTED), make_record(outcome="pending", text="no answer"), make_record())
+    (entry,) = pair_records(records)
+    assert entry.last.outcome == "done"
+
+
+def test_an_action_without_an_end_says_so() -> None:
+    (_, row) = lines_of(make_record(phase=Phase.STARTED))
+    assert row.endswith("no end")
+
+
+def test_a_refused_action_never_began_and_is_still_shown() -> None:
+    refused = make_record(outcome="refused", text="below the floor", refusals=("below the floor",))
+    assert "refused" in lines_of(refused)[1]
+
+
+def test_a_period_is_in_seconds_and_a_snapshot_has_no_values() -> None:
+    assert "0 s    5 s" in lines_of(make_record(action="period", old=0, new=5))[1]
+    assert lines_of(make_record(action="snapshot", old=None, new=None))[1].split()[5:7] == ["snapshot", "done"]
+
+
+def test_the_action_under_the_cursor_is_told_whole() -> None:
+    record = make_record(warnings=("mind the step",), refusals=("too low",), outcome="refused", text="too low")
+    (entry,) = pair_records([replace(record, is_forced=True)])
+    text = "\n".join(text_of(line) for line in build_entry(entry, width=100, has_unicode=True))
+    assert "root (uid 0), through sudo from ada, logged in as uid 1000" in text
+    assert "set the balloon of web-1 to 2.0G, from 4.0G (forced)" in text
+    assert "mind the step" in text
+    assert text.count("too low") == 1
+
+
+def test_a_line_that_does_not_tell_who_shows_that() -> None:
+    (_, row) = lines_of(make_record(who=None))
+    assert row.split()[2] == "?"
+
+
+def test_where_nothing_was_done_that_is_said() -> None:
+    assert lines_of() == ["Nobody changed anything with vmtop yet."]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_lines_fit_and_are_harmless_whatever_is_in_the_file(width: int) -> None:
+    records = [
+        make_record(number, vm=name, text=name, action=name) for number, name in enumerate(HOSTILE_NAMES, start=1)
+    ]
+    page = build_audit(pair_records(records), width=width, has_unicode=False)
+    assert all(line_width(line) <= width for line in page.lines)
+    text = "".join(map(text_of, page.lines))
+    assert text.isascii()
+    assert text.isprintable()

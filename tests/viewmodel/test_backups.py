@@ -1,0 +1,138 @@
+"""The page of backups."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.actions.scenes import make_checkpoint, make_storage
+from tests.builders import START_S, make_frame, make_job, make_vm
+from vmtop.derive.recovery import derive_points
+from vmtop.model.kind import BackupKind
+from vmtop.model.recovery import BackupRecord, DiskCopy, StoredBackup
+from vmtop.units import GIB
+from vmtop.viewmodel.backups import Recovery, build_backups, build_point, build_state
+from vmtop.viewmodel.formats import line_width
+from vmtop.viewmodel.tone import Line
+
+NOW_S = START_S + 7200.0
+STAMPS = ("20231114T221320Z", "20231114T224320Z", "20231114T231320Z")
+
+
+def make_backup(place: int, **changes: Any) -> StoredBackup:
+    """Half an hour after the one before; the first one is full."""
+    record: dict[str, Any] = {
+        "stamp": STAMPS[place],
+        "time_s": START_S + 1800 * place,
+        "uuid": "u1",
+        "name": "web-1",
+        "kind": BackupKind.INCREMENTAL if place else BackupKind.FULL,
+        "since": STAMPS[place - 1] if place else None,
+        "checkpoint": f"vmtop-{STAMPS[place]}",
+        "disks": (DiskCopy(target="vda", file="x.qcow2", image_format="qcow2", capacity_bytes=20 * GIB),),
+        "is_done": True,
+        "checked_s": START_S + 1800 * place + 60,
+    }
+    return StoredBackup(
+        folder="/backup/web 1",
+        record=BackupRecord(**{**record, **changes}),
+        missing=(),
+        size_bytes=2 * GIB,
+    )
+
+
+def recover(*backups: StoredBackup, problems: tuple[str, ...] = ()) -> Recovery:
+    return Recovery(points=derive_points(backups), problems=problems)
+
+
+CHAIN = recover(*(make_backup(place) for place in range(3)))
+
+
+def text_of(line: Line) -> str:
+    return "".join(span.text for span in line).rstrip()
+
+
+def lines_of(recovery: Recovery, *, width: int = 100) -> list[str]:
+    return [text_of(line) for line in build_backups(recovery, now_s=NOW_S, width=width, has_unicode=True).lines]
+
+
+def state_of(recovery: Recovery | None, **changes: Any) -> str:
+    given: dict[str, Any] = {"jobs": (), "storage": None, **changes}
+    lines = build_state(recovery, given["jobs"], given["storage"], now_s=NOW_S, width=100)
+    return "\n".join(text_of(line) for line in lines)
+
+
+def test_recovery_points_stand_newest_first_with_their_chain_and_worth() -> None:
+    title, newest, _, oldest = lines_of(CHAIN)
+    assert title.split() == ["BACKUP", "OF", "AGE", "KIND", "SIZE", "CHAIN", "WORTH"]
+    assert newest.split() == [
+        *["2023-11-14", "23:13:20Z", "60m", "incremental", "2.00G", "full", "+", "2", "inc"],
+        *["verified", "119", "min", "ago"],
+    ]
+    assert oldest.split()[3:6] == ["full", "2.00G", "full"]
+
+
+def test_each_point_can_be_chosen_by_its_stamp() -> None:
+    page = build_backups(CHAIN, now_s=NOW_S, width=80, has_unicode=True)
+    assert page.keys == (None, *reversed(STAMPS))
+
+
+def test_a_point_whose_chain_is_broken_says_what_is_missing() -> None:
+    broken = recover(make_backup(0), make_backup(2))
+    assert f"broken: the backup {STAMPS[1]} on which" in lines_of(broken, width=160)[1]
+    lost = recover(replace(make_backup(0), missing=("x.qcow2",)))
+    assert "x.qcow2 is not there" in lines_of(lost)[1]
+
+
+def test_a_point_that_was_never_checked_is_not_called_verified() -> None:
+    assert lines_of(recover(make_backup(0, checked_s=None)))[1].endswith("  not verified")
+
+
+def test_records_that_cannot_be_used_are_told() -> None:
+    assert lines_of(recover(problems=("/backup/a.json: this is no JSON",)))[-1] == "/backup/a.json: this is no JSON"
+
+
+def test_the_age_of_the_last_good_backup_is_told_first() -> None:
+    assert state_of(CHAIN) == "last good 60 min ago, verified"
+    assert state_of(recover(make_backup(0), make_backup(2))) == "last good 2 h ago, verified"
+    assert state_of(recover(make_backup(0, checked_s=None))) == "last good 2 h ago, not verified"
+
+
+def test_where_nothing_can_be_restored_that_is_told() -> None:
+    assert state_of(recover()) == "last good none"
+    assert state_of(recover(make_backup(0, is_done=False))) == "last good none: nothing here can be restored"
+    assert state_of(None) == ""
+
+
+def test_what_the_next_backup_would_copy_is_told_but_not_while_one_runs() -> None:
+    storage = make_storage(checkpoints=(make_checkpoint(), make_checkpoint("foreign", 5 * GIB)))
+    assert "changed   1.0G since the last backup of vmtop" in state_of(CHAIN, storage=storage)
+    jobs = make_frame([make_vm(jobs=(make_job(),))]).jobs.running
+    running = state_of(CHAIN, storage=storage, jobs=jobs)
+    assert "runs      backup 30%" in running
+    assert "changed" not in running
+
+
+def point_text(recovery: Recovery, *, width: int = 160) -> str:
+    lines = build_point(recovery.points[-1], "web 1", now_s=NOW_S, width=width, has_unicode=True)
+    return "\n".join(text_of(line) for line in lines)
+
+
+def test_the_point_under_the_cursor_tells_its_chain_and_how_to_restore_it() -> None:
+    text = point_text(CHAIN)
+    assert " + ".join(STAMPS) in text
+    assert "found whole 119 min ago" in text
+    assert f"vmtop restore 'web 1' --from '/backup/web 1' --at {STAMPS[2]} --to FILE" in text
+
+
+def test_a_point_that_cannot_be_restored_gives_no_command_to_do_so() -> None:
+    text = point_text(recover(make_backup(2)))
+    assert "problem" in text
+    assert "vmtop restore" not in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_lines_fit_and_are_harmless(width: int) -> None:
+    page = build_backups(recover(problems=("\x1b]52;c;x\x07" * 20,)), now_s=NOW_S, width=width, has_unicode=True)
+    assert all(line_width(line) <= width for line in page.lines)
+    assert "".join(map(text_of, page.lines)).isprintable()
