@@ -6,14 +6,16 @@ longer, and the next reading that works ends the failure; nothing needs to be re
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from vmtop.backends.base import Backend, Clock
 from vmtop.derive.frame import Frame, derive_frame
-from vmtop.derive.series import History
 from vmtop.errors import BackendError
 from vmtop.model.failure import Failure
 from vmtop.model.policy import Policy
+
+if TYPE_CHECKING:
+    from vmtop.backends.base import Clock, Reader
+    from vmtop.derive.series import History
 
 LONGEST_RETRY_S = 30.0
 """A daemon that restarts is found again within this time; one that is down for the night costs two tries a minute."""
@@ -22,8 +24,7 @@ LEAST_PAUSE_S = 0.2
 """Between two readings, however many changes are announced: a host that starts 60 VMs sends hundreds of events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """What the front ends get: the newest frame, and why there is no newer one."""
 
     frame: Frame | None
@@ -36,11 +37,17 @@ class Reading:
     """How far the clock of `Sample.monotonic_s`, and of the failure, is ahead of the pipeline's: simulated time may run
     faster than ours, and then what is 2 s old is 2 s old on our clock."""
 
+    def age_s(self, now_monotonic_s: float) -> float:
+        """How old the frame is at this time of the pipeline's clock; 0 while there is none."""
+        if self.frame is None:
+            return 0.0
+        return max(0.0, now_monotonic_s + self.clock_ahead_s - self.frame.sample.monotonic_s)
+
 
 class Pipeline:
     """One backend, one policy, one line of frames."""
 
-    def __init__(self, backend: Backend, policy: Policy, clock: Clock, history: History | None = None) -> None:
+    def __init__(self, backend: "Reader", policy: Policy, clock: "Clock", history: "History | None" = None) -> None:
         self.backend = backend
         self.history = history
         self._policy = policy
@@ -92,11 +99,12 @@ class Sampler:
     be interrupted, and must not keep the program from ending.
     """
 
-    def __init__(self, pipeline: Pipeline, clock: Clock, delay_s: float) -> None:
+    def __init__(self, pipeline: Pipeline, clock: "Clock", delay_s: float) -> None:
         self._pipeline = pipeline
         self._clock = clock
         self._delay_s = delay_s
         self._wake_reader: Callable[[], None] | None = None
+        self._observe: Callable[[Reading], None] | None = None
         self._due = threading.Event()
         self._ended = threading.Event()
         self._crash: BaseException | None = None
@@ -118,7 +126,7 @@ class Sampler:
         return self._pipeline.reading
 
     @property
-    def history(self) -> History | None:
+    def history(self) -> "History | None":
         """The last values of every figure, for charts."""
         return self._pipeline.history
 
@@ -127,6 +135,10 @@ class Sampler:
         self._wake_reader = wake
         if self._pipeline.reading.frame is not None or self._pipeline.reading.failure is not None:
             wake()
+
+    def observe(self, take: Callable[[Reading], None]) -> None:
+        """Have `take` called with every reading, on the sampler's thread, before anybody is woken."""
+        self._observe = take
 
     def refresh_now(self) -> None:
         """Cut the present pause short."""
@@ -158,6 +170,8 @@ class Sampler:
                 self._due.clear()
                 began_s = self._clock.monotonic()
                 reading = self._pipeline.tick(self._delay_s)
+                if self._observe is not None:
+                    self._observe(reading)
                 if self._wake_reader is not None:
                     self._wake_reader()
                 failure = reading.failure

@@ -1,6 +1,7 @@
 """Drives the app without a terminal: a source whose readings a test gives, a clock that it moves, and what is seen."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
@@ -12,6 +13,8 @@ from vmtop.derive.series import History
 from vmtop.model.failure import Failure
 from vmtop.pipeline import Reading
 from vmtop.tui.app import VmtopApp
+from vmtop.tui.files import ReadAudit, ReadRecovery
+from vmtop.tui.view import Faults, Operator
 from vmtop.viewmodel.ui_state import UiState
 
 URI = "qemu:///system"
@@ -62,14 +65,25 @@ class Stage:
         keymap: dict[str, str] | None = None,
         theme: str | None = None,
         is_simulated: bool = False,
+        operator: Operator | None = None,
+        why_readonly: str = "",
+        faults: Faults | None = None,
+        read_audit: ReadAudit | None = None,
+        read_recovery: ReadRecovery | None = None,
+        clock: HandClock | None = None,
     ) -> None:
         self.size = size
         self.source = FakeSource(frame)
-        self.clock = HandClock(START_MONOTONIC_S + 5.0)
+        self.clock = HandClock(START_MONOTONIC_S + 5.0) if clock is None else clock
         self.app = VmtopApp(
             self.source,
             state=UiState() if state is None else state,
             uri=URI,
+            make_operator=None if operator is None else lambda: operator,
+            why_readonly=why_readonly,
+            faults=faults,
+            read_audit=read_audit,
+            read_recovery=read_recovery,
             is_simulated=is_simulated,
             theme=theme,
             keymap={} if keymap is None else keymap,
@@ -96,6 +110,18 @@ class Stage:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def wait_for(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so that another thread brings about."""
+        deadline_s = time.monotonic() + 20
+        while not is_so():
+            assert time.monotonic() < deadline_s, "it did not come:\n" + "\n".join(self.lines)
+            await asyncio.sleep(0.01)
+            await self.pilot.pause()
+
+    async def wait_for_text(self, text: str) -> None:
+        """Wait until this is on the screen."""
+        await self.wait_for(lambda: text in "\n".join(self.lines))
 
     async def publish(self, frame: Frame | None = None, *, failure: Failure | None = None) -> None:
         self.source.publish(frame, failure=failure)

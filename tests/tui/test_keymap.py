@@ -12,9 +12,18 @@ from textual.keys import _character_to_key
 from vmtop.errors import UsageError
 from vmtop.tui.app import VmtopApp
 from vmtop.tui.keymap import KEYS, SCREENS, Key, Scope, apply_keymap, bindings, hints
+from vmtop.tui.screens.audit import AuditScreen
+from vmtop.tui.screens.backups import BackupsScreen
+from vmtop.tui.screens.balloon import BalloonScreen
+from vmtop.tui.screens.confirm import ConfirmScreen
 from vmtop.tui.screens.detail import DetailScreen
+from vmtop.tui.screens.faults import FaultsScreen
 from vmtop.tui.screens.help import HelpScreen
+from vmtop.tui.screens.jobs import JobsScreen
 from vmtop.tui.screens.main import MainScreen
+from vmtop.tui.screens.period import PeriodScreen
+from vmtop.tui.screens.snapshots import KindsScreen, SnapshotsScreen
+from vmtop.tui.screens.undo import UndoScreen
 from vmtop.viewmodel.columns import column
 
 
@@ -37,9 +46,20 @@ def test_every_action_exists_where_its_key_works(key: Key) -> None:
     owners = {
         Scope.EVERYWHERE: (VmtopApp,),
         Scope.TABLE: (MainScreen,),
-        Scope.MOVE: (MainScreen, HelpScreen, DetailScreen),
+        Scope.MOVE: (MainScreen, HelpScreen, DetailScreen, ConfirmScreen),
         Scope.PAGE: (HelpScreen, DetailScreen),
         Scope.DETAIL: (DetailScreen,),
+        Scope.VM: (MainScreen, DetailScreen),
+        Scope.BALLOON: (MainScreen, DetailScreen, BalloonScreen),
+        Scope.UNDO: (MainScreen, DetailScreen, UndoScreen),
+        Scope.CARD: (ConfirmScreen,),
+        Scope.CHOICE: (PeriodScreen,),
+        Scope.LIST: (JobsScreen, SnapshotsScreen, KindsScreen, BackupsScreen, AuditScreen, FaultsScreen),
+        Scope.PICK: (JobsScreen, KindsScreen, FaultsScreen),
+        Scope.JOBS: (JobsScreen,),
+        Scope.SNAPSHOTS: (SnapshotsScreen,),
+        Scope.BACKUPS: (BackupsScreen,),
+        Scope.FAULTS: (FaultsScreen,),
     }
     for owner in owners[key.scope]:
         assert callable(getattr(owner, f"action_{key.action.partition('(')[0]}", None)), owner
@@ -51,9 +71,9 @@ def test_keys_of_the_textual_framework_that_we_do_not_explain_are_gone() -> None
 
 
 def test_own_keys_replace_the_usual_ones() -> None:
-    keys = {key.id: key for key in apply_keymap({"quit": "x,ctrl+q"})}
-    assert keys["quit"].keys == "x,ctrl+q"
-    assert keys["quit"].label == "x ctrl+q"
+    keys = {key.id: key for key in apply_keymap({"quit": "y,ctrl+q"})}
+    assert keys["quit"].keys == "y,ctrl+q"
+    assert keys["quit"].label == "y ctrl+q"
     assert keys["help"] in KEYS
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.builders import make_frame, make_guest, make_vm, vm_uuid
 from tests.tui.screen import Stage
 from vmtop.derive.frame import Frame
 from vmtop.model.failure import Failure
+from vmtop.tui.app import VmtopApp
 from vmtop.tui.screens.help import HelpScreen
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.vm_table import VmTable
@@ -36,6 +38,23 @@ def make_named(used_gib: dict[str, float], *, at_s: float = 5.0) -> Frame:
 
 
 FOUR = make_named({"alpha": 1, "beta": 4, "gamma": 3, "delta": 2})
+
+
+def test_the_first_picture_shows_what_is_read_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, pictures = Stage(FOUR), list[str]()
+    draw = VmtopApp._display
+
+    def watch(app: VmtopApp, screen: Any, renderable: Any) -> None:
+        if renderable is not None:
+            pictures.append("\n".join(stage.lines))
+        draw(app, screen, renderable)
+
+    async def scene(stage: Stage) -> None:
+        assert [name for name in NAMES if name not in pictures[0]] == []
+        assert pictures[0] == "\n".join(stage.lines)
+
+    monkeypatch.setattr(VmtopApp, "_display", watch)
+    stage.play(scene)
 
 
 def test_the_largest_user_stands_first() -> None:

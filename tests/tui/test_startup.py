@@ -4,6 +4,7 @@ As a program, this file is vmtop with a source that fails at the moment named by
 """
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class FailingBackend:
     uri = "failing:///"
     is_simulated = False
     capability = Capability()
+    fault_control = None
 
     def __init__(self, moment: str) -> None:
         self._moment = moment
@@ -92,7 +94,13 @@ def test_a_source_that_could_be_changed_is_called_read_only_when_a_person_wants_
 ) -> None:
     with start("writable", *options) as rig:
         rig.wait_for_text(" VMs")
-        assert any("read-only" in line for line in rig.emulator.lines) is is_readonly
+        shown = "\n".join(rig.emulator.lines)
+        assert ("  RO  " in shown, "  RW  " in shown) == (is_readonly, not is_readonly)
+
+
+def test_nothing_that_acts_is_loaded_for_the_first_picture() -> None:
+    program = "import sys, vmtop.tui.app; sys.exit(any(name.startswith('vmtop.actions') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
 if __name__ == "__main__":

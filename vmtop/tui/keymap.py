@@ -30,13 +30,36 @@ class Scope(StrEnum):
     """On screens that lie above the main one."""
     DETAIL = "detail"
     """On the page of a VM or of the host."""
+    VM = "vm"
+    """On the main screen and on the page of a VM."""
+    BALLOON = "balloon"
+    """There, and on the card of a balloon."""
+    UNDO = "undo"
+    """There, and on the card of what is taken back."""
+    CARD = "card"
+    """On every card that says what would be done."""
+    CHOICE = "choice"
+    """On cards that leave a choice."""
+    LIST = "list"
+    """On the pages of jobs, snapshots, backups, the audit and faults."""
+    PICK = "pick"
+    """On those whose lines do something."""
+    JOBS = "jobs"
+    SNAPSHOTS = "snapshots"
+    BACKUPS = "backups"
+    FAULTS = "faults"
 
 
 SCREENS = (
-    frozenset({Scope.EVERYWHERE, Scope.TABLE, Scope.MOVE}),
-    frozenset({Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL}),
+    frozenset({Scope.EVERYWHERE, Scope.TABLE, Scope.MOVE, Scope.VM, Scope.BALLOON, Scope.UNDO}),
+    frozenset({Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL, Scope.VM, Scope.BALLOON, Scope.UNDO}),
+    frozenset({Scope.EVERYWHERE, Scope.MOVE, Scope.CARD, Scope.CHOICE, Scope.BALLOON, Scope.UNDO}),
+    *(
+        frozenset({Scope.EVERYWHERE, Scope.MOVE, Scope.LIST, Scope.PICK, each})
+        for each in (Scope.JOBS, Scope.SNAPSHOTS, Scope.BACKUPS, Scope.FAULTS)
+    ),
 )
-"""What works together: on the main screen, and on those above it."""
+"""What works together: on the main screen, on the pages above it, on cards, and on lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +314,285 @@ KEYS = (
         tooltip="Set the time between two readings, in seconds.",
         scope=Scope.TABLE,
         hint="delay",
+    ),
+    Key(
+        id="mark",
+        keys="space",
+        label="Space",
+        action="toggle_mark",
+        description="mark the VM",
+        tooltip="Mark the VM under the cursor, or take its mark away; actions are for all marked VMs together.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="unmark-all",
+        keys="U",
+        label="U",
+        action="clear_marks",
+        description="unmark all",
+        tooltip="Mark no VM any more.",
+        scope=Scope.TABLE,
+    ),
+    Key(
+        id="balloon-down",
+        keys="minus",
+        label="-",
+        action="step_balloon(-1)",
+        description="balloon: a step down",
+        tooltip="Take a step of memory from the VM, or from the marked ones; a card says what that means before "
+        "anything is done, and there the key goes further.",
+        scope=Scope.BALLOON,
+        hint="less",
+    ),
+    Key(
+        id="balloon-up",
+        keys="plus",
+        label="+",
+        action="step_balloon(1)",
+        description="balloon: a step up",
+        tooltip="Give a step of memory back to the VM, or to the marked ones, likewise.",
+        scope=Scope.BALLOON,
+        hint="more",
+    ),
+    Key(
+        id="balloon",
+        keys="b",
+        label="b",
+        action="ask_balloon",
+        description="balloon: type a size",
+        tooltip="Set the balloon of the VM, or of the marked ones: to 2G, by -512M or +10%, to the floor or to max.",
+        scope=Scope.BALLOON,
+        hint="balloon",
+    ),
+    Key(
+        id="period",
+        keys="p",
+        label="p",
+        action="ask_period",
+        description="statistics period",
+        tooltip="Have a guest that sends no figures send them, and say whether that ends with vmtop.",
+        scope=Scope.VM,
+    ),
+    Key(
+        id="undo",
+        keys="u",
+        label="u",
+        action="undo",
+        description="undo",
+        tooltip="Take the last change of a balloon or period back, also one of an earlier run; on the card the key "
+        "takes back one more.",
+        scope=Scope.UNDO,
+        hint="undo",
+    ),
+    Key(
+        id="confirm",
+        keys="enter",
+        label="Enter",
+        action="confirm",
+        description="do it",
+        tooltip="On a card: do what it says.",
+        scope=Scope.CARD,
+        hint="do it",
+    ),
+    Key(
+        id="leave",
+        keys="escape",
+        label="Esc",
+        action="go_back",
+        description="leave it",
+        tooltip="On a card: do nothing.",
+        scope=Scope.CARD,
+        hint="leave it",
+    ),
+    Key(
+        id="force",
+        keys="ctrl+f",
+        label="Ctrl+F",
+        action="toggle_force",
+        description="insist",
+        tooltip="On a card: insist, or not, although figures are old or do not come.",
+        scope=Scope.CARD,
+        hint="insist",
+    ),
+    Key(
+        id="choice",
+        keys="tab",
+        label="Tab",
+        action="choose_next",
+        description="change the choice",
+        tooltip="On a card with a choice: choose the next one.",
+        scope=Scope.CHOICE,
+        hint="change",
+    ),
+    Key(
+        id="jobs",
+        keys="j",
+        label="j",
+        action="show_jobs",
+        description="jobs",
+        tooltip="Show the jobs that run and those that ended: backups, snapshots, migrations and the like.",
+        scope=Scope.VM,
+        hint="jobs",
+    ),
+    Key(
+        id="snapshots",
+        keys="s",
+        label="s",
+        action="show_snapshots",
+        description="snapshots of the VM",
+        tooltip="Show the snapshots of the VM: take one, revert to one, delete one.",
+        scope=Scope.VM,
+        hint="snapshots",
+    ),
+    Key(
+        id="backups",
+        keys="k",
+        label="k",
+        action="show_backups",
+        description="backups of the VM",
+        tooltip="Show to which points in time the VM can be put back, and start a backup (k for keep a copy).",
+        scope=Scope.VM,
+        hint="backups",
+    ),
+    Key(
+        id="audit",
+        keys="A",
+        label="A",
+        action="show_audit",
+        description="who did what",
+        tooltip="Show what was changed with vmtop: when, by whom, from what to what, and how it ended.",
+        scope=Scope.VM,
+        hint="audit",
+    ),
+    Key(
+        id="faults",
+        keys="F",
+        label="F",
+        action="show_faults",
+        description="inject a fault",
+        tooltip="On a simulated host: show what can be made to go wrong with the VM or the host, to train on.",
+        scope=Scope.VM,
+    ),
+    Key(
+        id="close",
+        keys="escape,backspace",
+        label="Esc",
+        action="go_back",
+        description="close the list",
+        tooltip="From a list back to where it was opened.",
+        scope=Scope.LIST,
+        hint="back",
+    ),
+    Key(
+        id="choose",
+        keys="enter",
+        label="Enter",
+        action="choose",
+        description="choose the line",
+        tooltip="On a list: open the page of a job's VM, let a VM go on that an I/O error stopped, take the kind of "
+        "snapshot, inject the fault.",
+        scope=Scope.PICK,
+        hint="choose",
+    ),
+    Key(
+        id="job-cancel",
+        keys="x",
+        label="x",
+        action="cancel_job",
+        description="cancel the job",
+        tooltip="On the list of jobs: cancel the job under the cursor; a card says first what that means.",
+        scope=Scope.JOBS,
+        hint="cancel",
+    ),
+    Key(
+        id="job-limit",
+        keys="t",
+        label="t",
+        action="limit_job",
+        description="throttle the backup",
+        tooltip="On the list of jobs: limit the rate of the backup under the cursor, or lift the limit.",
+        scope=Scope.JOBS,
+        hint="throttle",
+    ),
+    Key(
+        id="snapshot-take",
+        keys="t",
+        label="t",
+        action="take_snapshot",
+        description="take a snapshot",
+        tooltip="On the list of snapshots: choose a kind, with what it means for the guest, and take a snapshot.",
+        scope=Scope.SNAPSHOTS,
+        hint="take",
+    ),
+    Key(
+        id="snapshot-revert",
+        keys="r",
+        label="r",
+        action="revert_snapshot",
+        description="revert to the snapshot",
+        tooltip="On the list of snapshots: throw away the present state of the VM for that of the snapshot.",
+        scope=Scope.SNAPSHOTS,
+        hint="revert",
+    ),
+    Key(
+        id="snapshot-delete",
+        keys="x,delete",
+        label="x Del",
+        action="delete_snapshot",
+        description="delete the snapshot",
+        tooltip="On the list of snapshots: delete the one under the cursor; the VM goes on as it is.",
+        scope=Scope.SNAPSHOTS,
+        hint="delete",
+    ),
+    Key(
+        id="backup-full",
+        keys="f",
+        label="f",
+        action="start_backup(False)",
+        description="full backup",
+        tooltip="On the list of backups: copy all disks of the VM into the folder.",
+        scope=Scope.BACKUPS,
+        hint="full",
+    ),
+    Key(
+        id="backup-incremental",
+        keys="i",
+        label="i",
+        action="start_backup(True)",
+        description="incremental backup",
+        tooltip="On the list of backups: copy what changed since the last one.",
+        scope=Scope.BACKUPS,
+        hint="incremental",
+    ),
+    Key(
+        id="backup-limit",
+        keys="t",
+        label="t",
+        action="ask_limit",
+        description="limit the next backup",
+        tooltip="On the list of backups: set how fast the next one may copy; the list of jobs limits a running one.",
+        scope=Scope.BACKUPS,
+        hint="limit",
+    ),
+    Key(
+        id="backup-folder",
+        keys="o",
+        label="o",
+        action="ask_folder",
+        description="choose the backup folder",
+        tooltip="On the list of backups: choose the folder on the VM's host where they lie.",
+        scope=Scope.BACKUPS,
+        hint="folder",
+    ),
+    Key(
+        id="faults-end",
+        keys="e",
+        label="e",
+        action="end_faults",
+        description="end all faults",
+        tooltip="On the list of faults: undo all that were injected, as far as they can be undone.",
+        scope=Scope.FAULTS,
+        hint="end all",
     ),
     Key(
         id="back",

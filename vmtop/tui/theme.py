@@ -9,8 +9,8 @@ special has the terminal's own colour.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -47,8 +47,7 @@ class Hue(StrEnum):
     VIOLET = "violet"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scheme:
+class Scheme(NamedTuple):
     """Colours and attributes as Rich writes them."""
 
     hues: Mapping[Hue, str]

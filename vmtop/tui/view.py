@@ -1,8 +1,7 @@
 """What flows down to every screen: one frozen `View` per change. What flows up are the messages of `messages.py`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from textual.screen import Screen
 
@@ -14,10 +13,23 @@ from vmtop.tui.keymap import Key
 from vmtop.tui.messages import ViewAsked
 from vmtop.tui.theme import Palette
 from vmtop.viewmodel.formats import cut_line
+from vmtop.viewmodel.status import Notice
 from vmtop.viewmodel.summary import build_summary
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.ui_state import UiState
 from vmtop.viewmodel.vm_table import Order
+
+if TYPE_CHECKING:
+    from vmtop.actions.action import Action
+    from vmtop.actions.audit import AuditRecord, Undo
+    from vmtop.actions.command import Command
+    from vmtop.actions.situation import Newest
+    from vmtop.actions.target import Target
+    from vmtop.actions.verdict import Verdict
+    from vmtop.errors import AuditError, ControlError
+    from vmtop.model.fault import FaultInfo
+    from vmtop.model.storage import StorageSample
+    from vmtop.viewmodel.backups import Recovery
 
 
 class Source(Protocol):
@@ -40,8 +52,63 @@ class Source(Protocol):
         """Ask for the end of reading, without waiting for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class Operator(Protocol):
+    """What carries out commands. `vmtop.actions.runner.Runner` is one; its methods may be called from any thread."""
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called, from any thread, whenever an action got on."""
+
+    def tick(self, newest: "Newest") -> None:
+        """Take note of a new frame."""
+
+    def judge(self, command: "Command") -> "Verdict":
+        """Say whether a command may be done and what it would mean; may block."""
+
+    def submit(self, command: "Command", *, confirmed_name: str = "", undoes: str | None = None) -> "Action":
+        """Hand over a command, without waiting for it."""
+
+    def actions(self) -> "tuple[Action, ...]":
+        """All that was handed over, the oldest first."""
+
+    def targets(self) -> "Mapping[str, Target]":
+        """UUID -> what became of the size that a balloon was asked for."""
+
+    def undoable(self) -> "tuple[Undo, ...]":
+        """Changes that can be taken back, the newest first; reads a file.
+
+        Raises:
+            AuditError: the audit cannot be read.
+        """
+
+    def read_storage(self, vm_uuid: str) -> "StorageSample":
+        """Disks, snapshots and checkpoints of a VM; may block.
+
+        Raises:
+            ControlError: they cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of connections, without waiting."""
+
+
+class Faults(Protocol):
+    """A source in which things can be made to go wrong, to train on."""
+
+    def faults(self) -> "tuple[FaultInfo, ...]":
+        """What can be injected, in the order of a menu."""
+
+    def inject_fault(self, fault_id: str, uuid: str | None) -> None:
+        """Make it happen now, to a VM or, with None, to the host.
+
+        Raises:
+            ControlError: it cannot happen to this VM now.
+        """
+
+    def end_faults(self) -> None:
+        """Undo all that was injected and can be undone."""
+
+
+class View(NamedTuple):
     """Everything that a screen needs to draw itself."""
 
     frame: Frame | None
@@ -62,14 +129,36 @@ class View:
     """Every key, as the operator bound it."""
     uri: str
     """What is being read."""
-    is_readonly: bool
+    why_readonly: str
+    """Why nothing can be changed, in words. Empty where VMs can be changed."""
     is_simulated: bool
     """What is being read is no real host; known before the first frame."""
+    notice: Notice | None
+    """What the status line has to say. None for nothing."""
+    targets: "Mapping[str, Target]"
+    """UUID -> what was asked of a balloon, and what became of it."""
+    actions: "tuple[Action, ...]"
+    """All that was done in this run of the program, the oldest first."""
+    verdicts: "Mapping[Command, Verdict]"
+    """What the guard says of the commands that a screen asked about with `VerdictAsked`, as far as it has answered."""
+    storage: "Mapping[str, StorageSample | ControlError]"
+    """UUID -> what a screen asked for with `StorageAsked`, or why that cannot be read."""
+    records: "tuple[AuditRecord, ...] | AuditError | None"
+    """The audit, as of the last `RecordsAsked`, or why it cannot be read. None before it was read."""
+    recovery: "Mapping[tuple[str, str], Recovery | ControlError]"
+    """(folder, UUID) -> what a screen asked for with `RecoveryAsked`, or why that cannot be read."""
+    faults: Faults | None
+    """What makes things go wrong. None where everything is real."""
 
     @property
     def badge(self) -> Line:
         """What stands before everything else where figures are of no real host; else nothing."""
         return (Span(" SIMULATED ", Tone.SIMULATED),) if self.is_simulated else ()
+
+    @property
+    def is_readonly(self) -> bool:
+        """VMs cannot be changed."""
+        return bool(self.why_readonly)
 
     @property
     def is_stale(self) -> bool:
@@ -90,7 +179,7 @@ class ViewScreen(Screen[None]):
 
     def make_summary(self, view: View, rows: int) -> tuple[Line, ...]:
         """The host in at most `rows` lines, which say where figures come from also while there are none."""
-        width = self.size.width
+        width = self.app.size.width  # that of every screen, also before it is laid out
         lines = build_summary(
             view.frame,
             view.reading.failure,

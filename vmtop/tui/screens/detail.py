@@ -10,7 +10,8 @@ from textual.geometry import clamp
 from vmtop.derive.frame import Frame
 from vmtop.tui.keymap import Scope, bindings, hints
 from vmtop.tui.messages import CursorMoved
-from vmtop.tui.view import View, ViewScreen
+from vmtop.tui.screens.acting import ActingScreen
+from vmtop.tui.view import View
 from vmtop.tui.widgets.chart import Charts
 from vmtop.tui.widgets.lines import TextLines
 from vmtop.viewmodel.chart import ChartPage, build_host_charts, build_vm_charts
@@ -39,10 +40,10 @@ class Parts(Enum):
     FACTS = "facts"
 
 
-class DetailScreen(ViewScreen):
+class DetailScreen(ActingScreen):
     """Lies above the table; the arrow keys turn to the page of the VM before or after."""
 
-    BINDINGS = bindings(Scope.MOVE, Scope.PAGE, Scope.DETAIL)
+    BINDINGS = bindings(Scope.MOVE, Scope.PAGE, Scope.DETAIL, Scope.VM, Scope.BALLOON, Scope.UNDO)
     DEFAULT_CSS = """
     DetailScreen #page { height: 1fr; }
     DetailScreen #page.-beside { layout: horizontal; }
@@ -97,6 +98,7 @@ class DetailScreen(ViewScreen):
                 view.palette,
                 view.is_stale,
                 end,
+                None if self._uuid is None else view.targets.get(self._uuid),
             )
             if self._made_of != (view.frame, look):
                 self._made_of = view.frame, look
@@ -129,7 +131,8 @@ class DetailScreen(ViewScreen):
         has_unicode = view.state.has_unicode
         if self._uuid is None:
             return build_host_facts(frame, width=width, has_unicode=has_unicode, policy=view.policy)
-        return build_vm_facts(frame, self._uuid, width=width, has_unicode=has_unicode)
+        target = view.targets.get(self._uuid)
+        return build_vm_facts(frame, self._uuid, width=width, has_unicode=has_unicode, target=target)
 
     def _make_charts(self, view: View, frame: Frame, columns: int) -> ChartPage:
         end, has_unicode = self._end_of_time(view, frame), view.state.has_unicode
@@ -143,14 +146,20 @@ class DetailScreen(ViewScreen):
         return f"{format_duration(age_s)} ago" if view.is_stale or view.paused_s is not None else "now"
 
     def _draw_status(self, view: View) -> None:
-        keys = [key for key in view.keys if self._uuid is not None or "turn_page" not in key.action]
+        of_a_vm = {Scope.VM, Scope.BALLOON}
+        keys = [
+            key
+            for key in view.keys
+            if self._uuid is not None or ("turn_page" not in key.action and key.scope not in of_a_vm)
+        ]
         line = build_status(
             view.state,
             interval_s=view.reading.interval_s,
             paused_s=view.paused_s,
             filter_error=None,
-            hints=hints(keys, Scope.PAGE, Scope.DETAIL, Scope.EVERYWHERE),
+            hints=hints(keys, Scope.PAGE, Scope.DETAIL, Scope.EVERYWHERE, Scope.BALLOON, Scope.UNDO, Scope.VM),
             width=self.size.width,
+            notice=view.notice,
         )
         self._status.show_lines((line,), view.palette)
 
@@ -212,6 +221,14 @@ class DetailScreen(ViewScreen):
             self._facts.styles.height = "1fr"
 
     # -- keys
+
+    def pointed(self) -> str | None:
+        """The VM of this page."""
+        return self._uuid
+
+    def chosen(self) -> tuple[str, ...]:
+        """The VM of this page."""
+        return () if self._uuid is None else (self._uuid,)
 
     def action_go_back(self) -> None:
         """Back to the table."""

@@ -41,7 +41,8 @@ class HelpScreen(ViewScreen):
     def _draw(self, view: View) -> None:
         self._head.display = view.is_simulated
         self._head.show_lines((view.badge,), view.palette)
-        keys = [KeyHelp(key.label, key.tooltip) for key in view.keys]
+        hidden = () if view.faults is not None else ("faults", "faults-end")
+        keys = [KeyHelp(key.label, key.tooltip) for key in view.keys if key.id not in hidden]
         lines = build_help(keys, width=self.size.width, has_unicode=view.state.has_unicode)
         self._text.show_lines(lines, view.palette)
         shown = hints(view.keys, Scope.PAGE, Scope.MOVE, Scope.EVERYWHERE)

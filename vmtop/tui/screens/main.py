@@ -10,37 +10,40 @@ from vmtop.tui.messages import (
     CursorMoved,
     DelayChosen,
     FilterChanged,
+    MarksCleared,
+    MarkToggled,
     PageOpened,
     SortChosen,
     SortMoved,
     SortReversed,
 )
-from vmtop.tui.view import View, ViewScreen
+from vmtop.tui.screens.acting import ActingScreen
+from vmtop.tui.view import View
 from vmtop.tui.widgets.lines import TextLines
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.summary_header import SummaryHeader
 from vmtop.tui.widgets.vm_table import VmTable
 from vmtop.viewmodel.status import build_status
 from vmtop.viewmodel.summary import summary_rows
-from vmtop.viewmodel.ui_state import UiState
 from vmtop.viewmodel.vm_table import TableView, build_table
 
 
-class MainScreen(ViewScreen):
+class MainScreen(ActingScreen):
     """What vmtop shows when it opens."""
 
-    BINDINGS = bindings(Scope.TABLE, Scope.MOVE)
+    BINDINGS = bindings(Scope.TABLE, Scope.MOVE, Scope.VM, Scope.BALLOON, Scope.UNDO)
     AUTO_FOCUS = "VmTable"
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
+        """`view`: what the first picture shows."""
         super().__init__()
+        self._view = view
         self._header = SummaryHeader(id="summary")
         self._vms = VmTable()
         self._status = TextLines(id="status")
         self._prompt = Prompt()
-        self._view: View | None = None
         self._table: TableView | None = None
-        self._table_made_of: tuple[Frame, UiState, int] | None = None
+        self._table_made_of: tuple[object, ...] = ()
         self._header_rows = 0
         """The header grows with what there is to say and keeps its height until the terminal has another size: rows of
         the table must not jump."""
@@ -56,8 +59,9 @@ class MainScreen(ViewScreen):
         yield self._prompt
 
     def on_mount(self) -> None:
-        """Nothing is asked yet."""
+        """Draw before anything is laid out, so that this happens once. Nothing is asked yet."""
         self._prompt.display = False
+        self._draw(self._view)
 
     # -- drawing
 
@@ -69,8 +73,7 @@ class MainScreen(ViewScreen):
     def on_resize(self) -> None:
         """Lay everything out anew."""
         self._header_rows = 0
-        if self._view is not None:
-            self._draw(self._view)
+        self._draw(self._view)
 
     def _draw(self, view: View) -> None:
         self._draw_header(view)
@@ -79,16 +82,17 @@ class MainScreen(ViewScreen):
         self._draw_status(view)
 
     def _draw_header(self, view: View) -> None:
-        lines = self.make_summary(view, summary_rows(self.size.height))
+        lines = self.make_summary(view, summary_rows(self.app.size.height))
         if len(lines) > self._header_rows:
             self._header_rows = len(lines)
             self._header.styles.height = len(lines)
         self._header.show_lines(lines, view.palette, cursor=0 if self._is_on_header else None)
 
     def _draw_table(self, view: View, frame: Frame) -> None:
-        made_of = frame, view.state, self.size.width
+        width = self.app.size.width
+        made_of = frame, view.state, width, view.targets
         if self._table is None or made_of != self._table_made_of:
-            self._table = build_table(frame, view.state, view.order, self.size.width)
+            self._table = build_table(frame, view.state, view.order, width, view.targets)
             self._table_made_of = made_of
         self._vms.show_table(self._table, view.palette, is_stale=view.is_stale)
         if self._is_filtering:
@@ -100,8 +104,9 @@ class MainScreen(ViewScreen):
             interval_s=view.reading.interval_s,
             paused_s=view.paused_s,
             filter_error=None if self._table is None else self._table.filter_error,
-            hints=hints(view.keys, Scope.EVERYWHERE, Scope.TABLE),
-            width=self.size.width,
+            hints=hints(view.keys, Scope.EVERYWHERE, Scope.TABLE, Scope.BALLOON, Scope.UNDO, Scope.VM),
+            width=self.app.size.width,
+            notice=view.notice,
         )
         self._status.show_lines((line,), view.palette)
 
@@ -137,7 +142,7 @@ class MainScreen(ViewScreen):
         self._select_header(False)
 
     def _select_header(self, is_selected: bool) -> None:
-        if is_selected == self._is_on_header or self._view is None:
+        if is_selected == self._is_on_header:
             return
         self._is_on_header = is_selected
         self._vms.show_cursor(not is_selected)
@@ -152,6 +157,33 @@ class MainScreen(ViewScreen):
             self.post_message(PageOpened(None))
         elif vm is not None:
             self.post_message(PageOpened(vm.uuid))
+
+    def pointed(self) -> str | None:
+        """The VM under the cursor."""
+        vm = self._vms.cursor_vm
+        return None if vm is None or self._is_on_header else vm.uuid
+
+    def chosen(self) -> tuple[str, ...]:
+        """The marked VMs, those in sight first and in their order; without any the one under the cursor."""
+        marked, frame, vm = self._view.state.marked, self._view.frame, self._vms.cursor_vm
+        if not marked:
+            return () if vm is None or self._is_on_header else (vm.uuid,)
+        shown = () if self._table is None else self._table.rows
+        known = () if frame is None else frame.vms
+        return tuple(dict.fromkeys(each.uuid for each in (*shown, *known) if each.uuid in marked))
+
+    def action_toggle_mark(self) -> None:
+        """Mark the VM under the cursor, or not any more, and go on to the next one."""
+        vm = self._vms.cursor_vm
+        if vm is None or self._is_on_header:
+            return
+        self._vms.move_rows(1)
+        next_vm = self._vms.cursor_vm or vm
+        self.post_message(MarkToggled(vm.uuid, next_vm.uuid))
+
+    def action_clear_marks(self) -> None:
+        """Mark no VM any more."""
+        self.post_message(MarksCleared())
 
     def action_sort_by(self, column_id: str) -> None:
         """Sort by this column, in its own direction."""
@@ -182,8 +214,6 @@ class MainScreen(ViewScreen):
         self._ask(is_filter=False)
 
     def _ask(self, *, is_filter: bool) -> None:
-        if self._view is None:
-            return
         state = self._view.state
         self._is_filtering = is_filter
         self._status.display, self._prompt.display = False, True

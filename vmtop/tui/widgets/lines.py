@@ -71,6 +71,20 @@ class TextLines(LineWidget):
         last = min(len(self._lines), self._top + self.size.height)
         return min(self._top + 1, last), last, len(self._lines)
 
+    @property
+    def top(self) -> int:
+        """Index of the first line in sight."""
+        return self._top
+
+    def set_cursor(self, index: int | None) -> None:
+        """Put the cursor on another line, and scroll so that it is seen."""
+        if index != self._cursor:
+            self._cursor = index
+            self.refresh()
+        if index is not None:
+            last = self._top + self.size.height - 1
+            self.scroll_lines(min(0, index - self._top) or max(0, index - last))
+
     def scroll_lines(self, step: int) -> None:
         """Scroll so many lines down, or up if below zero."""
         top = clamp(self._top + step, 0, max(0, len(self._lines) - self.size.height))

@@ -5,7 +5,7 @@ from itertools import accumulate, chain
 from typing import NamedTuple
 
 from textual import events
-from textual.geometry import Size, clamp
+from textual.geometry import Region, Size, clamp
 from textual.strip import Strip
 
 from vmtop.derive.metrics import VmMetrics
@@ -15,7 +15,7 @@ from vmtop.tui.widgets.lines import WHEEL_ROWS, LineWidget
 from vmtop.viewmodel.formats import fit
 from vmtop.viewmodel.status import build_emptiness
 from vmtop.viewmodel.tone import Line, Span, Tone
-from vmtop.viewmodel.vm_table import TableView
+from vmtop.viewmodel.vm_table import RowExtras, TableView
 
 
 class Layout(NamedTuple):
@@ -53,6 +53,7 @@ def lay_out(size: Size, widths: Sequence[int], left: int) -> Layout:
 
 class _DrawnRow(NamedTuple):
     vm: VmMetrics
+    extras: RowExtras
     ground: Ground
     strip: Strip
 
@@ -162,13 +163,6 @@ class VmTable(LineWidget, can_focus=True):
         if event.chain == 2 and self.cursor_vm is not None:
             self.post_message(PageOpened(self.cursor_vm.uuid))
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Keep the cursor in sight."""
-        self._size_drawn = event.size
-        self._lay_out()
-        self._scroll_rows_to(self._top)
-        self._scroll_to_cursor()
-
     # -- what goes where
 
     @property
@@ -230,6 +224,16 @@ class VmTable(LineWidget, can_focus=True):
 
     # -- drawing
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows that Textual wants to draw; a size that is new, with the cursor in sight."""
+        size = self.size
+        if size != self._size_drawn:
+            self._size_drawn = size
+            self._lay_out()
+            self._scroll_rows_to(self._top)
+            self._scroll_to_cursor()
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """The head, a row, or the totals."""
         table, palette, layout = self._table, self._palette, self._layout
@@ -249,13 +253,14 @@ class VmTable(LineWidget, can_focus=True):
     def _draw_row(self, row: int, table: TableView, palette: Palette) -> Strip:
         vm = table.rows[row]
         ground = Ground.CURSOR if row == self._cursor and self._is_cursor_shown else Ground.PLAIN
+        extras = table.extras(vm)
         drawn = self._drawn.get(vm.uuid)
-        if drawn is not None and drawn.ground is ground and drawn.vm == vm:
+        if drawn is not None and drawn.ground is ground and drawn.extras == extras and drawn.vm == vm:
             return drawn.strip
         strip = self._draw_cells(table.row_spans(vm, self._layout.first, self._layout.last), ground, palette)
         if len(self._drawn) > 4 * self._layout.body_rows:
             self._drawn.clear()
-        self._drawn[vm.uuid] = _DrawnRow(vm, ground, strip)
+        self._drawn[vm.uuid] = _DrawnRow(vm, extras, ground, strip)
         return strip
 
     def _draw_cells(self, cells: Sequence[Line], ground: Ground, palette: Palette) -> Strip:

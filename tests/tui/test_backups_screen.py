@@ -1,0 +1,169 @@
+"""The page of a VM's backups, by keys."""
+
+import pytest
+
+from tests.builders import make_frame, make_vm, vm_uuid
+from tests.tui.fake_operator import FakeOperator
+from tests.tui.screen import Stage
+from tests.viewmodel.test_backups import CHAIN, STAMPS
+from vmtop.actions.action import Ending
+from vmtop.actions.command import StartBackup
+from vmtop.errors import ControlError
+from vmtop.tui.screens.backups import BackupsScreen
+from vmtop.tui.screens.confirm import ConfirmScreen
+from vmtop.units import MIB
+from vmtop.viewmodel.backups import Recovery
+from vmtop.viewmodel.ui_state import UiState
+
+FRAME = make_frame([make_vm(name="web-1")])
+CHOSEN = UiState(backup_folder="/backup")
+
+
+class Folder:
+    """Backup folders as a test wants them."""
+
+    def __init__(self, found: Recovery | ControlError = CHAIN) -> None:
+        self.found = found
+        self.asked: list[tuple[str, str]] = []
+
+    def read(self, folder: str, uuid: str) -> Recovery:
+        self.asked.append((folder, uuid))
+        if isinstance(self.found, ControlError):
+            raise self.found
+        return self.found
+
+
+def make_stage(
+    folder: Folder | None = None,
+    *,
+    operator: FakeOperator | None = None,
+    state: UiState = CHOSEN,
+    size: tuple[int, int] = (120, 30),
+) -> Stage:
+    read = None if folder is None else folder.read
+    return Stage(FRAME, operator=operator or FakeOperator(FRAME), state=state, read_recovery=read, size=size)
+
+
+async def open_backups(stage: Stage, text: str) -> None:
+    await stage.press("k")
+    assert isinstance(stage.app.screen, BackupsScreen)
+    await stage.wait_for_text(text)
+
+
+def test_the_recovery_points_in_the_folder_are_shown() -> None:
+    folder = Folder()
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        assert stage.lines[1].startswith("Backups of web-1  in /backup")
+        assert "last good" in "\n".join(stage.lines)
+        assert f"--at {STAMPS[2]} --to FILE" in "\n".join(stage.lines)
+        await stage.press("end")
+        assert f"--at {STAMPS[0]} --to FILE" in "\n".join(stage.lines)
+
+    make_stage(folder).play(scene)
+    assert folder.asked == [("/backup", vm_uuid(1))]
+
+
+@pytest.mark.parametrize(("key", "is_incremental"), [("f", False), ("i", True)])
+def test_a_backup_starts_through_the_card(key: str, is_incremental: bool) -> None:
+    operator = FakeOperator(FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press(key)
+        assert isinstance(stage.app.screen, ConfirmScreen)
+        await stage.wait_for(lambda: bool(operator.judged))
+
+    make_stage(Folder(), operator=operator).play(scene)
+    command = StartBackup(uuid=vm_uuid(1), folder="/backup", is_incremental=is_incremental)
+    assert operator.judged[0] == command
+
+
+def test_without_a_folder_it_is_asked_once_and_remembered() -> None:
+    operator, folder = FakeOperator(FRAME), Folder(Recovery(points=()))
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "asks for the folder")
+        await stage.press("f", *"backup", "enter")
+        assert "whole path" in stage.lines[-1]
+        await stage.press("home", "/", "enter")
+        await stage.wait_for_text("Back up all disks of web-1 to /backup")
+        await stage.wait_for_text("do it")
+        await stage.press("enter")
+        await stage.wait_for_text("There is no backup of this VM in the folder")
+        await stage.press("f")
+        assert isinstance(stage.app.screen, ConfirmScreen)
+
+    make_stage(folder, operator=operator, state=UiState()).play(scene)
+    assert [command for command, _, _ in operator.submitted] == [StartBackup(uuid=vm_uuid(1), folder="/backup")]
+
+
+def test_the_next_backup_can_be_limited_and_the_limit_lifted() -> None:
+    operator = FakeOperator(FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("t", *"much", "enter")
+        assert "is no rate" in stage.lines[-1]
+        await stage.press("ctrl+u", *"50M", "enter")
+        assert "the next at most 50M/s for each disk" in stage.lines[1]
+        await stage.press("f")
+        await stage.wait_for(lambda: bool(operator.judged))
+        await stage.press("escape", "t", "enter")
+        assert "at most" not in stage.lines[1]
+
+    make_stage(Folder(), operator=operator).play(scene)
+    assert operator.judged[0] == StartBackup(uuid=vm_uuid(1), folder="/backup", bytes_per_s=50 * MIB)
+
+
+def test_another_folder_can_be_chosen() -> None:
+    folder = Folder()
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("o", "ctrl+u", *"/mnt", "enter")
+        await stage.wait_for(lambda: len(folder.asked) == 2)
+        assert "in /mnt" in stage.lines[1]
+
+    make_stage(folder).play(scene)
+    assert folder.asked[1] == ("/mnt", vm_uuid(1))
+
+
+def test_the_folder_is_read_again_when_a_backup_ended() -> None:
+    operator, folder = FakeOperator(FRAME), Folder(Recovery(points=()))
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "There is no backup")
+        await stage.press("f")
+        await stage.wait_for_text("do it")
+        await stage.press("enter")
+        await stage.wait_for(lambda: bool(operator.submitted))
+        folder.found = CHAIN
+        operator.end(Ending.DONE, "done: 3.0G copied")
+        await stage.wait_for_text("full + 2 inc")
+
+    make_stage(folder, operator=operator).play(scene)
+
+
+def test_a_folder_that_cannot_be_read_is_told_in_words() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "/backup: this backup folder cannot be read: Permission denied.")
+
+    make_stage(Folder(ControlError("/backup: this backup folder cannot be read: Permission denied"))).play(scene)
+
+
+def test_folders_that_nobody_can_look_into_are_told() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "cannot be seen from here")
+
+    make_stage().play(scene)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (40, 8), (80, 24), (200, 50)])
+def test_the_page_fits_every_screen(size: tuple[int, int]) -> None:
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "2023-11-14 23:13")
+        assert "full" in stage.lines[-1]
+
+    make_stage(Folder(), size=size).play(scene)

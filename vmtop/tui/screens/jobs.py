@@ -1,0 +1,81 @@
+"""The page of jobs."""
+
+from collections.abc import Mapping, Sequence
+
+from vmtop.actions.command import CancelJob, LimitJob, ResumeVm
+from vmtop.actions.size import parse_rate
+from vmtop.errors import UsageError
+from vmtop.tui.keymap import Scope, bindings
+from vmtop.tui.messages import CommandAsked, PageOpened
+from vmtop.tui.screens.list import ListScreen
+from vmtop.tui.view import View
+from vmtop.viewmodel.jobs import JobChoice, build_jobs
+from vmtop.viewmodel.sheet import Page, build_note
+from vmtop.viewmodel.tone import Line, Span, Tone
+
+
+class JobsScreen(ListScreen):
+    """Jobs of all VMs; from here they are cancelled and throttled, and VMs that an I/O error stopped go on."""
+
+    BINDINGS = bindings(Scope.PICK, Scope.JOBS)
+    SCOPES = (Scope.PICK, Scope.JOBS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choices: Mapping[str, JobChoice] = {}
+
+    def make_head(self, view: View, width: int) -> Sequence[Line]:  # noqa: ARG002 - all pages are given it
+        """How many jobs run."""
+        if view.frame is None:
+            return ((Span("Jobs", Tone.TITLE),),)
+        running = len(view.frame.jobs.running)
+        return (Span("Jobs", Tone.TITLE), Span(f"  {running} running" if running else "  none running", Tone.DIM)), ()
+
+    def make_page(self, view: View, width: int) -> Page:
+        """Those that run and those that ended."""
+        if view.frame is None:
+            return Page(lines=(), keys=())
+        page, self._choices = build_jobs(
+            view.frame, view.actions, now_s=self.now_s(view), width=width, has_unicode=view.state.has_unicode
+        )
+        return page
+
+    def make_more(self, view: View, width: int) -> Sequence[Line]:
+        """The line under the cursor in a sentence, whole."""
+        choice = self._choice
+        return () if choice is None else build_note(choice.text, width, has_unicode=view.state.has_unicode)
+
+    @property
+    def _choice(self) -> JobChoice | None:
+        return None if self.key is None else self._choices.get(self.key)
+
+    def action_choose(self) -> None:
+        """Let a stopped VM go on, or show the page of the VM."""
+        choice = self._choice
+        if choice is not None and choice.is_stopped:
+            self.post_message(CommandAsked((ResumeVm(uuid=choice.uuid),)))
+        elif choice is not None:
+            self.post_message(PageOpened(choice.uuid))
+
+    def action_cancel_job(self) -> None:
+        """Ask whether to cancel the job."""
+        choice = self._choice
+        if choice is not None:
+            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid),)))
+
+    def action_limit_job(self) -> None:
+        """Ask for a rate."""
+        choice = self._choice
+        if choice is None:
+            return
+        uuid = choice.uuid
+
+        def limit(text: str) -> str:
+            try:
+                bytes_per_s = parse_rate(text)
+            except UsageError as error:
+                return str(error)
+            self.post_message(CommandAsked((LimitJob(uuid=uuid, bytes_per_s=bytes_per_s),)))
+            return ""
+
+        self.ask("Most for each disk (100M, or none): ", "", limit)
