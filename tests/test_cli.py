@@ -1,9 +1,11 @@
 import csv
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,15 @@ JSON_HOST = {
 @pytest.fixture(autouse=True)
 def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def garbage_collection_as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.enable()
 
 
 def test_json_has_the_promised_names_and_a_reason_for_each_null(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +213,16 @@ def test_a_redirected_run_falls_back_to_batch_and_nothing_heavy_is_imported() ->
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
     assert "SIMULATED" in done.stdout
+
+
+def test_the_version_is_told_without_loading_what_reads_or_shows() -> None:
+    program = (
+        "import sys; from vmtop.cli import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: print(sorted({'dataclasses', 'vmtop.pipeline', 'vmtop.model.sample'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_output_without_unicode_is_ascii_from_end_to_end() -> None:

@@ -1,15 +1,17 @@
 """Output without a screen: text, CSV or JSON lines, one block for each reading."""
 
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from vmtop.backends.base import Clock
-from vmtop.derive.frame import Frame
 from vmtop.errors import OutputError
-from vmtop.pipeline import Pipeline
 from vmtop.viewmodel.formats import safe_text
 
-Format = Callable[[Frame, bool], str]
+if TYPE_CHECKING:
+    from vmtop.backends.base import Clock
+    from vmtop.derive.frame import Frame
+    from vmtop.pipeline import Pipeline
+
+Format = Callable[["Frame", bool], str]
 """A frame, and whether it is the first -> the text to print, line end included."""
 
 
@@ -30,8 +32,8 @@ def write_output(output: TextIO, text: str) -> None:
 
 
 def run_batch(
-    pipeline: Pipeline,
-    clock: Clock,
+    pipeline: "Pipeline",
+    clock: "Clock",
     format_frame: Format,
     *,
     delay_s: float,

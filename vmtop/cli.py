@@ -1,36 +1,35 @@
 """Arguments, and the only place where the parts are put together.
 
-Nothing heavy is imported before it is known to be needed: `vmtop --once --json` never loads the screen.
+Each part is imported by the function that needs it: `vmtop --version` loads next to nothing, `vmtop --once --json` no
+screen.
 """
 
 import argparse
 import gc
 import math
 import os
-import shutil
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from vmtop import __version__
-from vmtop.backends.base import Backend
 from vmtop.backends.clock import SystemClock
 from vmtop.batch import run_batch, write_output
-from vmtop.config import Settings, check_delay, read_config
-from vmtop.derive.frame import Frame
-from vmtop.derive.series import History
+from vmtop.command_line import COMMANDS
 from vmtop.errors import OutputError, UsageError, VmtopError
-from vmtop.model.policy import Policy
-from vmtop.pipeline import Pipeline, Sampler
-from vmtop.tui.keymap import apply_keymap
-from vmtop.viewmodel.columns import column
-from vmtop.viewmodel.formats import safe_text
-from vmtop.viewmodel.plain import format_csv, format_csv_header, format_json, format_text
-from vmtop.viewmodel.ui_state import UiState
-from vmtop.viewmodel.vm_table import Order, check_filter, select_rows
+
+if TYPE_CHECKING:
+    from vmtop.actions.audit import AuditRecord
+    from vmtop.actions.desk import Source
+    from vmtop.actions.runner import Runner
+    from vmtop.actions.situation import Newest
+    from vmtop.backends.base import Backend, Clock
+    from vmtop.config import Settings
+    from vmtop.derive.frame import Frame
+    from vmtop.model.policy import Policy
+    from vmtop.viewmodel.backups import Recovery
+    from vmtop.viewmodel.ui_state import UiState
 
 DEFAULT_URI = "qemu:///system"
 NOTHING_MATCHED = 5
@@ -38,11 +37,26 @@ FIRST_READING_S = 1.0
 """How long a screen that could open waits for the first reading: a source that fails at once is one line instead."""
 _THEMES = {"auto": None, "dark": "textual-dark", "light": "textual-light"}
 
-_EPILOG = """\
-exit codes: 0 done, 1 error, 2 usage, 3 no connection, 4 no permission, 5 no VM matched, 130 interrupted
+_COMMAND_LINES = "\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
+_EPILOG = f"""\
+commands:
+{_COMMAND_LINES}
+  each with --help, --json and, where it changes something, --dry-run and --yes
+
+exit codes: 0 done, 1 error or refused, 2 usage, 3 no connection, 4 no permission, 5 no VM matched, 130 interrupted
 files: $XDG_CONFIG_HOME/vmtop/config.toml, /etc/vmtop/config.toml; VMTOP_* variables win over them
 """
 
+
+COMMAND_DELAY_S = 1.0
+"""Between two readings while a command is carried out."""
+PIPE_WIDTH = 120
+"""Cells of a line that goes to a file or program."""
+_OF_THE_TABLE = (
+    *("delay", "sort", "reverse", "filter", "columns", "theme", "mouse"),
+    *("batch", "iterations", "once", "csv"),
+)
+"""Options that make no sense with a command."""
 
 _JSON_HELP = "one JSON object a line, always with every field; bytes, ratios 0-1, null is unknown"
 
@@ -60,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = _Parser(
         prog="vmtop",
+        usage="vmtop [options]\n       vmtop [-c URI | --demo [SCENARIO]] [--readonly] COMMAND ...",
         description="A memory top for virtual machines on KVM: what each guest uses, what the host pays for it, "
         "what is shared, what is swapped, and how old each number is.",
         epilog=_EPILOG,
@@ -85,9 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--seed", type=int, metavar="N", help="demo: another fleet, the same each time (default: 1)")
     source.add_argument("--vms", type=int, metavar="N", help="demo: how many VMs")
     source.add_argument("--speed", type=float, metavar="X", help="demo: X times as fast as the clock (default: 1)")
-    source.add_argument(
-        "--readonly", action="store_true", default=None, help="never change a VM; vmtop cannot change any yet"
-    )
+    source.add_argument("--readonly", action="store_true", default=None, help="never change a VM")
 
     screen = parser.add_argument_group("what is shown")
     screen.add_argument("-d", "--delay", type=float, metavar="S", help="seconds between two readings (default: 2)")
@@ -110,16 +123,23 @@ def make_parser() -> argparse.ArgumentParser:
     form = batch.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help=_JSON_HELP)
     form.add_argument("--csv", action="store_true", help="one row for each VM and reading")
+
+    command = parser.add_argument(
+        "words", nargs=argparse.PARSER, metavar="COMMAND", help="do something instead; see below"
+    )
+    command.required, command.default = False, ()
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run vmtop and return its exit code: the entry point of the command."""
+    # Until everything is set up looking for garbage only costs time: nothing that is imported ever becomes garbage.
+    gc.disable()
     if isinstance(sys.stdout, TextIOWrapper):
         # Names are foreign, and whoever gets the output may know ASCII only.
         sys.stdout.reconfigure(errors="replace")
     try:
-        return _run(make_parser().parse_args(arguments), os.environ)
+        return _run(make_parser().parse_args(_split_demo(arguments)), os.environ)
     except VmtopError as error:
         if isinstance(error, OutputError):
             _discard_output()
@@ -132,8 +152,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _split_demo(arguments: Sequence[str] | None) -> list[str]:
+    """In `vmtop --demo balloon web-1 2G` the word after --demo is a command, not a scenario."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    for place, word in enumerate(given[1:]):
+        if word in COMMANDS and given[place] == "--demo":
+            return [*given[:place], "--demo=", *given[place + 1 :]]
+    return given
+
+
 def _complain(text: str) -> None:
     """Say on stderr, where there is one, why vmtop cannot go on."""
+    from vmtop.viewmodel.formats import safe_text
+
     if sys.stderr is not None:
         sys.stderr.write(f"vmtop: {safe_text(text)}\n")
 
@@ -162,15 +193,22 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
         write_output(output, describe_columns())
         return 0
+    from vmtop.config import read_config
+
     settings, policy = read_config(environ)
     settings = _with_options(settings, options)
+    if options.words:
+        return _run_command(options, settings, policy, environ)
     state = _ui_state(settings, options)
     check_options(options)
-    apply_keymap(settings.keys)
+    if settings.keys:
+        from vmtop.tui.keymap import apply_keymap
+
+        apply_keymap(settings.keys)
     backend = make_backend(options, settings, environ)
     is_batch = options.batch or options.once or options.json or options.csv or options.iterations is not None
     if is_batch or _has_no_screen(environ):
-        return _run_batch(options, state, Pipeline(backend, policy, SystemClock()))
+        return _run_batch(options, state, policy, backend)
     return _run_screen(settings, state, policy, backend)
 
 
@@ -193,11 +231,14 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(f"--iterations {options.iterations}: give a number from 1")
     if options.once and options.iterations not in {None, 1}:
         raise UsageError(f"--once and --iterations {options.iterations} contradict each other; give one of them")
+    for name in _OF_THE_TABLE if options.words else ():
+        if getattr(options, name):
+            raise UsageError(f"--{name} belongs to the table, and not to {options.words[0]}")
     if options.json and options.columns is not None:
         raise UsageError("--columns and --json contradict each other: JSON always has every field")
 
 
-def make_backend(options: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> Backend:
+def make_backend(options: argparse.Namespace, settings: "Settings", environ: Mapping[str, str]) -> "Backend":
     """Open the source that was asked for; connecting comes with the first reading.
 
     Raises:
@@ -222,7 +263,11 @@ def make_backend(options: argparse.Namespace, settings: Settings, environ: Mappi
     return LibvirtBackend(uri)
 
 
-def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+def _with_options(settings: "Settings", options: argparse.Namespace) -> "Settings":
+    from dataclasses import replace
+
+    from vmtop.config import check_delay
+
     if options.delay is not None:
         check_delay(options.delay, "--delay")
     columns = None if options.columns is None else tuple(part.strip() for part in options.columns.split(","))
@@ -238,7 +283,11 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _ui_state(settings: Settings, options: argparse.Namespace) -> UiState:
+def _ui_state(settings: "Settings", options: argparse.Namespace) -> "UiState":
+    from vmtop.viewmodel.columns import column
+    from vmtop.viewmodel.ui_state import UiState
+    from vmtop.viewmodel.vm_table import check_filter
+
     for name in (settings.sort, *settings.columns):
         column(name)
     try:
@@ -251,6 +300,7 @@ def _ui_state(settings: Settings, options: argparse.Namespace) -> UiState:
         filter_text=options.filter,
         columns=settings.columns,
         delay_s=settings.delay,
+        backup_folder=settings.backup_folder,
         has_unicode=_has_unicode(settings.glyphs),
     )
 
@@ -263,10 +313,16 @@ def _has_unicode(glyphs: str) -> bool:
     return wants_unicode(read_user_environ(), sys.stdout.encoding)
 
 
-def _run_batch(options: argparse.Namespace, state: UiState, pipeline: Pipeline) -> int:
+def _run_batch(options: argparse.Namespace, state: "UiState", policy: "Policy", backend: "Backend") -> int:
+    from vmtop.pipeline import Pipeline
+    from vmtop.viewmodel.plain import format_csv, format_csv_header, format_json, format_text
+    from vmtop.viewmodel.vm_table import Order, select_rows
+
+    tune_garbage_collection()
+    clock = SystemClock()
     has_matched = False
 
-    def format_frame(frame: Frame, is_first: bool) -> str:
+    def format_frame(frame: "Frame", is_first: bool) -> str:
         nonlocal has_matched
         has_matched = has_matched or not state.filter_text or bool(select_rows(frame, state, Order())[0])
         if options.json:
@@ -277,8 +333,8 @@ def _run_batch(options: argparse.Namespace, state: UiState, pipeline: Pipeline) 
 
     try:
         code = run_batch(
-            pipeline,
-            SystemClock(),
+            Pipeline(backend, policy, clock),
+            clock,
             format_frame,
             delay_s=state.delay_s,
             iterations=1 if options.once else options.iterations,
@@ -286,7 +342,7 @@ def _run_batch(options: argparse.Namespace, state: UiState, pipeline: Pipeline) 
             errors=sys.stderr,
         )
     finally:
-        pipeline.backend.close()
+        backend.close()
     return code if has_matched or code else NOTHING_MATCHED
 
 
@@ -311,15 +367,92 @@ def _has_no_screen(environ: Mapping[str, str]) -> bool:
 
 def _output_width() -> int | None:
     """Columns of the terminal; None, for all there is, where the output goes to a file or program."""
+    import shutil
+
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Backend) -> int:
+def _run_command(
+    options: argparse.Namespace, settings: "Settings", policy: "Policy", environ: Mapping[str, str]
+) -> int:
+    from vmtop.actions.audit import Audit, audit_file, read_identity
+    from vmtop.command_line.parser import parse_words
+    from vmtop.command_line.place import Console, Place
+    from vmtop.command_line.run import run_command
+    from vmtop.command_line.session import FrameReader, ReadOnlySource, Session
+    from vmtop.pipeline import Pipeline
+
+    check_options(options)
+    wanted = parse_words(options.words)
+    wanted.json = wanted.json or options.json
+    clock = SystemClock()
+
+    def open_session() -> Session:
+        backend = make_backend(options, settings, environ)
+        reader = FrameReader(Pipeline(backend, policy, clock), clock, COMMAND_DELAY_S / (options.speed or 1.0))
+        source: Source = ReadOnlySource(backend.uri) if settings.readonly else backend
+        return Session(source, reader, make_runner(source, policy, clock, reader.newest), policy)
+
+    tune_garbage_collection()
+    console = Console(
+        sys.stdin,
+        _standard_output(),
+        sys.stderr,
+        width=_output_width() or PIPE_WIDTH,
+        has_unicode=_has_unicode(settings.glyphs),
+    )
+    audit = Audit(audit_file(environ), read_identity(environ))
+    return run_command(Place(console=console, audit=audit, clock=clock, open_session=open_session), wanted)
+
+
+def make_runner(
+    source: "Source", policy: "Policy", clock: "Clock", read_newest: "Callable[[], Newest | None]"
+) -> "Runner":
+    """Put together what changes VMs; nothing is opened before something is asked of it."""
+    from vmtop.actions.audit import Audit, audit_file, read_identity
+    from vmtop.actions.recorder import Recorder
+    from vmtop.actions.runner import Runner
+
+    audit = Audit(audit_file(os.environ), read_identity(os.environ))
+    return Runner(source, audit, read_newest, policy, clock, on_backup=Recorder(clock))
+
+
+def _read_audit() -> "tuple[AuditRecord, ...]":
+    from vmtop.actions.audit import Audit, audit_file, read_identity
+
+    return Audit(audit_file(os.environ), read_identity(os.environ)).read()
+
+
+def _read_recovery(backend: "Backend", folder: str, uuid: str) -> "Recovery":
+    """The backups of a VM in a folder on its host.
+
+    Raises:
+        ControlError: the folder cannot be read, or is on another host.
+    """
+    from vmtop.derive.recovery import derive_points
+    from vmtop.viewmodel.backups import Recovery
+
+    found = backend.read_backups(folder, uuid)
+    return Recovery(points=derive_points(found.backups), problems=found.problems)
+
+
+def _why_readonly(settings: "Settings", backend: "Backend") -> str:
+    """Why nothing can be changed, in words; empty where something can."""
+    if settings.readonly:
+        return "read-only, as the option --readonly or the configuration wants it"
+    if backend.capability.is_readonly:
+        return f"read-only: {backend.uri} cannot be changed from here"
+    return ""
+
+
+def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backend: "Backend") -> int:
+    import threading
+
+    from vmtop.derive.series import History
+    from vmtop.pipeline import Pipeline, Sampler
     from vmtop.tui.terminal import leave, prepare_terminal
 
-    # The first reading overlaps with the import of the screen, which takes longer. Collecting garbage in between only
-    # costs time: nothing that is imported ever becomes garbage.
-    gc.disable()
+    # The first reading overlaps with the import of the screen, which takes longer.
     clock = SystemClock()
     sampler = Sampler(Pipeline(backend, policy, clock, History()), clock, settings.delay)
     sampler.start()
@@ -328,17 +461,30 @@ def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Bac
     from vmtop.tui.app import VmtopApp
 
     tune_garbage_collection()
+    why_readonly = _why_readonly(settings, backend)
+
+    def read_newest() -> "Newest | None":
+        from vmtop.actions.situation import Newest
+
+        reading = sampler.latest()
+        return None if reading.frame is None else Newest(reading.frame, reading.age_s(clock.monotonic()))
+
     app = VmtopApp(
         sampler,
         state=state,
         uri=backend.uri,
-        is_readonly=backend.capability.is_readonly or settings.readonly,
+        make_operator=None if why_readonly else lambda: make_runner(backend, policy, clock, read_newest),
+        why_readonly=why_readonly,
+        faults=backend.fault_control,
+        read_audit=_read_audit,
+        read_recovery=lambda folder, uuid: _read_recovery(backend, folder, uuid),
         is_simulated=backend.is_simulated,
         policy=policy,
         theme=_THEMES[settings.theme] or os.environ.get("TEXTUAL_THEME"),
         keymap=settings.keys,
         monotonic=clock.monotonic,
     )
+    sampler.observe(app.follow)
     # A source that fails at once is one line and no screen, however long the import took. One that hangs gets its
     # screen, which tells what it waits for.
     has_answer = threading.Event()
@@ -350,6 +496,8 @@ def _run_screen(settings: Settings, state: UiState, policy: Policy, backend: Bac
         _complain(failure.text)
         return failure.exit_code
     app.run(mouse=settings.mouse)
+    if app.left_undone:
+        _complain(app.left_undone)
     code = 0
     if app.unanswered is not None:
         code = app.unanswered.exit_code

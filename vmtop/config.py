@@ -5,7 +5,6 @@ mistake is reported with the file (or variable) and the key, and nothing is gues
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -41,6 +40,8 @@ class Settings:
     """Take the mouse; without it the terminal's own selection works."""
     readonly: bool = False
     """Never change a VM."""
+    backup_folder: str = ""
+    """Where backups of VMs go and are looked for: an absolute path on their host; empty has the screen ask for it."""
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Id of a binding -> its keys, comma-separated, in the table [keys]."""
 
@@ -79,6 +80,8 @@ def parse_config(text: str, where: str, settings: Settings, policy: Policy) -> t
     Raises:
         UsageError: no TOML, an unknown key or a wrong value; names `where` and the key.
     """
+    import tomllib  # most people have no file
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

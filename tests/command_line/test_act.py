@@ -1,0 +1,277 @@
+"""From the card to the outcome: what is shown, asked, done, and returned."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.command_line.rig import Rig
+from vmtop.actions.audit import Phase
+from vmtop.actions.size import size_text
+from vmtop.backends.base import Control
+from vmtop.backends.simulator.control import SimulatorControl
+from vmtop.command_line.act import SIMULATED
+from vmtop.command_line.session import ReadOnlySource
+from vmtop.errors import BackendError, ControlError, RefusedError, UnknownVmError, UsageError
+from vmtop.model.storage import StorageSample
+from vmtop.units import GIB, MIB
+
+GENTLE = ("balloon", "web-01", "3584M")
+"""Above the floor of this VM, which has 4 GiB and uses 2.2."""
+HARSH = ("balloon", "web-01", "1G")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """Nobody sits at the terminal."""
+    return Rig(tmp_path)
+
+
+def test_what_is_asked_for_with_yes_is_done_and_said(rig: Rig) -> None:
+    assert rig.type(*GENTLE, "--yes") == 0
+    lines = rig.printed().splitlines()
+    assert lines[:2] == [SIMULATED, "Set the balloon of web-01 to 3.5G, from 4.0G"]
+    assert lines[-1] == "web-01: balloon: reached 3.5G"
+    assert rig.balloon_bytes("web-01") == 3584 * MIB
+    assert [record.phase for record in rig.records()] == [Phase.STARTED, Phase.ENDED]
+
+
+def test_the_json_object_tells_all_of_it_and_nothing_else_is_printed(rig: Rig) -> None:
+    assert rig.type(*GENTLE, "--yes", "--json") == 0
+    told = rig.told()
+    assert (told["schema"], told["command"], told["action"], told["vm"]) == (1, "balloon", "balloon", "web-01")
+    assert (told["simulated"], told["uri"], told["dry_run"]) == (True, rig.backend.uri, False)
+    assert (told["outcome"], told["text"], told["refusals"]) == ("done", "reached 3.5G", [])
+    assert (told["preview"]["from_bytes"], told["preview"]["to_bytes"]) == (4 * GIB, 3584 * MIB)
+    assert told["elapsed_s"] > 0
+    assert rig.said() == ""
+
+
+def test_without_a_terminal_nothing_is_done_unasked(rig: Rig) -> None:
+    assert rig.type(*GENTLE) == 1
+    assert rig.said() == "nothing was done: nobody is there to be asked; --yes does it unasked\n"
+    assert rig.type(*HARSH, "--yes") == 1
+    assert "below the safe floor of 2.42G; --confirm web-01 does it unasked" in rig.said()
+    assert rig.records() == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_done"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_a_person_is_asked_and_only_a_yes_is_a_yes(answer: str, is_done: bool, tmp_path: Path) -> None:
+    rig = Rig(tmp_path, answers=answer)
+    assert rig.type(*GENTLE) == int(not is_done)
+    assert "Do it? [y/N]" in rig.said()
+    assert ("nothing was done" in rig.said()) is not is_done
+    assert bool(rig.records()) is is_done
+
+
+@pytest.mark.parametrize(("typed", "is_done"), [("web-01\n", True), ("web-02\n", False), ("y\n", False), ("", False)])
+@pytest.mark.parametrize("option", [(), ("--yes",)])
+def test_below_the_floor_a_person_has_to_type_the_name(
+    typed: str, is_done: bool, option: tuple[str, ...], tmp_path: Path
+) -> None:
+    rig = Rig(tmp_path, answers=typed)
+    rig.type(*HARSH, *option)
+    assert "Type the name of the VM to do it:" in rig.said()
+    assert ("nothing was done: that is not its name" in rig.said()) is not is_done
+    assert bool(rig.records()) is is_done
+
+
+def test_a_program_gives_the_name_as_an_option(rig: Rig) -> None:
+    assert rig.type(*HARSH, "--confirm", "web-02") == 1
+    assert "the name of the VM has to be typed for that" in rig.said()
+    assert [record.outcome for record in rig.records()] == ["refused"]
+    rig.type(*HARSH, "--confirm", "web-01")
+    assert rig.records()[1].phase is Phase.STARTED
+
+
+def test_what_the_guard_refuses_is_not_done_whatever_is_said(rig: Rig) -> None:
+    assert rig.type("balloon", "web-01", "5G") == 1
+    assert rig.printed().splitlines()[-1] == "refused  5.0G is above its maximum of 4.0G"
+    assert rig.records() == ()
+    assert rig.type("balloon", "web-01", "5G", "--yes", "--confirm", "web-01", "--force") == 1
+    assert rig.said() == "web-01: balloon: refused: 5.0G is above its maximum of 4.0G\n"
+    (record,) = rig.records()
+    assert (record.outcome, record.refusals) == ("refused", ("5.0G is above its maximum of 4.0G",))
+    assert rig.type("balloon", "web-01", "5G", "--yes", "--json") == 1
+    assert rig.told()["outcome"] == "refused"
+
+
+def test_a_dry_run_says_whether_it_could_be_done(rig: Rig) -> None:
+    assert rig.type(*GENTLE, "--dry-run") == 0
+    assert "risk           low" in rig.printed()
+    assert rig.type("balloon", "web-01", "5G", "--dry-run", "--json") == 1
+    told = rig.told()
+    assert (told["dry_run"], told["outcome"]) == (True, None)
+    assert told["refusals"] == ["5.0G is above its maximum of 4.0G"]
+
+
+class Looking(SimulatorControl):
+    """Lets nobody change anything."""
+
+    def __init__(self, control: SimulatorControl) -> None:
+        self._control = control
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        return self._control.read_storage(uuid)
+
+    def close(self) -> None:
+        self._control.close()
+
+    def _run(self, begin: object) -> object:  # type: ignore[override]  # every other method comes down to it
+        raise AssertionError("something would have been changed")
+
+
+class LookingSource:
+    """A source that notices every change."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.uri, self.capability = rig.backend.uri, rig.backend.capability
+        self._rig = rig
+
+    def open_control(self) -> Control:
+        return Looking(self._rig.backend.open_control())
+
+
+_VMS = st.sampled_from(["web-01", "dev-01", "mssql-01", "win-test-01"])
+_COMMANDS = st.one_of(
+    st.tuples(st.just("balloon"), _VMS, st.sampled_from(["floor", "max", "-5%", "+1G", "64M", "2G", "900G"])),
+    st.tuples(st.just("backup"), _VMS, st.just("--to"), st.sampled_from(["/backup", "/nowhere", "here"])),
+    st.tuples(st.just("snapshot"), _VMS, st.just("--kind"), st.sampled_from(["internal", "external", "disk-only"])),
+    st.tuples(st.just("snapshot"), _VMS, st.sampled_from(["--revert", "--delete"]), st.just("old")),
+    st.tuples(st.just("jobs"), _VMS, st.sampled_from(["--cancel", "--limit=1M", "--resume"])),
+)
+_MORE = st.sets(st.sampled_from(["--yes", "--json", "--confirm=web-01"]))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(command=_COMMANDS, more=_MORE)
+def test_a_dry_run_never_changes_anything(command: tuple[str, ...], more: set[str], rig: Rig) -> None:
+    rig.source = LookingSource(rig)
+    assert rig.type(*command, *sorted(more), "--dry-run") in {0, 1}
+    assert rig.records() == ()
+
+
+def test_the_source_that_notices_changes_does(rig: Rig) -> None:
+    rig.source = LookingSource(rig)
+    assert rig.type(*GENTLE, "--yes") == 1
+    assert "something would have been changed" in rig.said()
+
+
+def test_where_nothing_may_be_changed_every_change_is_refused(rig: Rig) -> None:
+    rig.source = ReadOnlySource(rig.backend.uri)
+    for words in (GENTLE, ("backup", "web-01", "--to", "/backup"), ("jobs", "web-01", "--cancel")):
+        assert rig.type(*words, "--yes") == 1
+        assert "vmtop may change nothing here: it is read-only" in rig.said()
+    assert rig.balloon_bytes("web-01") == 4 * GIB
+    with pytest.raises(ControlError, match="vmtop is read-only"):
+        rig.type("snapshot", "web-01", "--list")
+
+
+def test_a_person_sees_how_far_it_is_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, answers="")
+    assert rig.type("balloon", "web-01", "floor", "--yes") == 0
+    shown = rig.said().split("\r")
+    assert any("web-01: asked 2.4" in line and ", at 3." in line for line in shown)
+    assert shown[-1] == "\x1b[K"
+    assert all(len(line) < 100 for line in shown)
+
+
+# -- Ctrl+C
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_leaves_a_balloon_where_it_is_and_an_undo_goes_back_to_the_begin(rig: Rig) -> None:
+    rig.clock.calls[25] = interrupt
+    assert rig.type("balloon", "web-01", "floor", "--yes") == 130
+    rig.clock.sleep(60)
+    here_bytes = rig.balloon_bytes("web-01")
+    assert here_bytes is not None
+    assert 2500 * MIB < here_bytes < 4 * GIB
+    stays = f"interrupted: web-01: the balloon stays at {size_text(here_bytes)}; `vmtop undo` takes that back\n"
+    assert rig.said() == stays
+    assert rig.type("undo", "--yes") == 0
+    assert rig.balloon_bytes("web-01") == 4 * GIB
+
+
+def test_ctrl_c_cancels_a_backup_and_waits_for_its_end(rig: Rig) -> None:
+    rig.clock.calls[30] = interrupt
+    assert rig.type("backup", "web-01", "--to", "/backup", "--yes", "--json") == 130
+    assert rig.told()["outcome"] == "failed"
+    assert "web-01: cancelling the backup ..." in rig.said()
+    assert rig.type("jobs", "web-01") == 0
+    assert "no job runs on web-01" in rig.printed()
+    assert [record.action for record in rig.records() if record.outcome == "done"] == ["cancel"]
+
+
+def test_a_second_ctrl_c_ends_the_program_at_once(rig: Rig) -> None:
+    rig.clock.calls[25] = rig.clock.calls[26] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        rig.type("balloon", "web-01", "floor", "--yes")
+
+
+def test_what_ended_before_the_interrupt_is_said(rig: Rig) -> None:
+    assert rig.type("backup", "web-01", "--to", "/nowhere", "--yes") == 1
+    assert rig.said().startswith("its files are simulated, so no recovery point is recorded\nweb-01: backup: ")
+
+
+# -- names
+
+
+def test_a_vm_is_found_by_its_uuid_too(rig: Rig) -> None:
+    uuid = next(vm.uuid for vm in rig.backend.read_sample().vms if vm.name == "web-01")
+    assert rig.type("balloon", uuid.upper(), "3584M", "--dry-run", "--json") == 0
+    assert rig.told()["vm"] == "web-01"
+
+
+def test_a_name_that_nobody_has_brings_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownVmError, match=r"called 'web-1': did you mean 'web-01'. There are: ") as unknown:
+        Rig(tmp_path).type("balloon", "web-1", "2G")
+    assert unknown.value.exit_code == 5
+    with pytest.raises(UnknownVmError, match="called 'zzzzz': it has 40 others"):
+        Rig(tmp_path, scenario="overcommit").type("balloon", "zzzzz", "2G")
+
+
+def test_a_source_that_cannot_be_read_is_said_with_its_exit_code(rig: Rig) -> None:
+    rig.backend.close()
+    with pytest.raises(BackendError, match="was closed") as failure:
+        rig.type(*GENTLE)
+    assert failure.value.exit_code == 1
+
+
+def test_nothing_to_undo_is_said(rig: Rig) -> None:
+    with pytest.raises(RefusedError, match="nothing that vmtop changed on simulator:///calm"):
+        rig.type("undo", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("balloon", "web-01", "2"), "'2' has no unit that is clear"),
+        (("balloon", "web-01"), "the following arguments are required: SIZE; see vmtop balloon --help"),
+        (("backup", "web-01"), "--to"),
+        (("backup", "web-01", "--to", "/b", "--rate", "fast"), "'fast' is no rate: write 100M"),
+        (("backup", "web-01", "--to", "/b", "--rate", "none"), "leave it out for no limit"),
+        (("snapshot", "web-01", "--list", "--kind", "internal"), "leave them out here"),
+        (("snapshot", "web-01", "--list", "--revert", "a"), "not allowed with"),
+        (("jobs", "--cancel"), "which VM?"),
+        (("undo", "-n", "0"), "'0': give a number from 1"),
+        (
+            ("restore", "web-01", "--from", "/b", "--to", "/f", "--at", "noon"),
+            "'noon' is no time; write 2026-01-05T12:00",
+        ),
+        (("balon",), "did you mean 'balloon'?"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], complaint: str, rig: Rig) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)) as refusal:
+        rig.type(*words)
+    assert refusal.value.exit_code == 2

@@ -1,0 +1,184 @@
+"""What was typed becomes the right command; on a simulated host that goes on while it is asked."""
+
+import json
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command_line.rig import Rig
+from tests.hypervisor.waiting import wait_until
+from vmtop.actions.backup_plan import vm_folder
+from vmtop.actions.command import Command, TakeSnapshot
+from vmtop.cli import main
+from vmtop.command_line import change
+from vmtop.command_line.place import Place
+from vmtop.command_line.session import Session
+from vmtop.units import GIB, MIB
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ("2G", "to 2.0G"),
+        ("-512M", "to 3.5G"),
+        ("-10%", "to 3.6G"),
+        ("floor", "to 2.47G"),
+        ("max", "to 4.0G"),
+    ],
+)
+def test_sizes_are_typed_as_in_the_dialog(size: str, sentence: str, rig: Rig) -> None:
+    assert rig.type("balloon", "web-01", size, "--dry-run", "--json") == 0
+    assert rig.told()["sentence"] == f"Set the balloon of web-01 {sentence}, from 4.0G"
+
+
+def test_undo_takes_back_the_newest_change_first_and_as_many_as_wanted(rig: Rig) -> None:
+    for size in ("3900M", "3800M"):
+        assert rig.type("balloon", "web-01", size, "--yes") == 0
+    assert rig.type("undo", "--list") == 0
+    assert [line.split("  ")[1] for line in rig.printed().splitlines()] == [
+        "web-01: balloon from 3.81G to 3.71G",
+        "web-01: balloon from 4.0G to 3.81G",
+    ]
+    assert rig.type("undo", "--list", "--json") == 0
+    assert [change["old"] for change in rig.told()["changes"]] == [3900 * MIB, 4 * GIB]
+    assert rig.type("undo", "--dry-run") == 0
+    assert rig.balloon_bytes("web-01") == 3800 * MIB
+    assert rig.type("undo", "-n", "5", "--yes", "--json") == 0
+    assert [done["text"] for done in rig.told()["actions"]] == ["reached 3.81G", "reached 4.0G"]
+    assert rig.balloon_bytes("web-01") == 4 * GIB
+
+
+def test_backups_are_full_or_incremental_with_a_limit_and_the_new_files_are_told(rig: Rig) -> None:
+    assert rig.type("backup", "web-01", "--to", "/backup", "--dry-run", "--rate", "100M/s", "--json") == 0
+    told = rig.told()
+    assert told["sentence"] == "Back up all disks of web-01 to /backup, at most 100M/s for each disk"
+    (path,) = told["preview"]["files"]
+    assert path == f"/backup/{vm_folder('web-01', told['uuid'])}/20260105T120000Z.full.vda.qcow2"
+    assert rig.said() == "its files are simulated, so no recovery point is recorded\n"
+
+    assert rig.type("backup", "web-01", "--to", "/backup", "--incremental", "--yes") == 1
+    assert "make a full one first" in rig.said()
+    assert rig.type("backup", "web-01", "--to", "/backup", "--yes") == 0
+    assert rig.printed().splitlines()[-1].startswith("web-01: backup: done: ")
+    assert rig.type("backup", "web-01", "--to", "/backup", "--incremental", "--yes", "--json") == 0
+    assert rig.told()["preview"]["since"] == "vmtop-20260105T120000Z"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "Take snapshot snap-20260105T120000Z of web-01, with memory, while it runs"),
+        (("--kind", "internal", "--name", "a b"), "Take snapshot a b of web-01, with memory, inside its disks"),
+        (("--kind", "disk-only", "--name", "a"), "Take snapshot a of web-01, of its disks alone"),
+        (("--quiesce", "--name", "a"), "Take snapshot a of web-01, of its disks alone, file systems frozen"),
+    ],
+)
+def test_the_kind_of_a_snapshot_is_chosen_or_the_most_useful_one(
+    options: tuple[str, ...], sentence: str, rig: Rig
+) -> None:
+    assert rig.type("snapshot", "web-01", *options, "--dry-run", "--json") == 0
+    assert rig.told()["sentence"] == sentence
+
+
+def test_a_snapshot_that_cannot_be_says_why(rig: Rig) -> None:
+    assert rig.type("snapshot", "web-01", "--kind", "internal", "--quiesce", "--dry-run", "--json") == 1
+    assert rig.told()["refusals"] == ["file systems are frozen only for a snapshot of the disks alone"]
+    assert rig.type("snapshot", "web-01", "--kind", "external", "--memory-file", "memory", "--dry-run", "--json") == 1
+    assert rig.told()["refusals"] == ["the file for the memory needs its whole path, and 'memory' is none"]
+    assert rig.type("snapshot", "web-01", "--revert", "old", "--dry-run") == 1
+    assert "refused  web-01 has no snapshot old" in rig.printed()
+    assert rig.type("snapshot", "web-01", "--list") == 0
+    assert rig.printed().splitlines()[-1] == "web-01 has no snapshots"
+
+
+def test_a_name_goes_into_the_file_of_the_memory_and_cannot_lead_elsewhere(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def note(_place: Place, _session: Session, command: Command, _wanted: Namespace) -> int:
+        asked.append(command)
+        return 0
+
+    monkeypatch.setattr(change, "act", note)
+    rig.type("snapshot", "web-01", "--name", "../../etc/x")
+    (command,) = asked
+    assert isinstance(command, TakeSnapshot)
+    assert command.request.memory_path is not None
+    assert command.request.memory_path.endswith(".._.._etc_x.mem")
+    assert "/../" not in command.request.memory_path
+
+
+# -- the whole program, with its threads
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    code = main(["--demo", "calm", "--speed", "20", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_snapshot_is_taken_while_the_host_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, told = run(capsys, "snapshot", "web-01", "--kind", "disk-only", "--yes")
+    assert (code, told["outcome"]) == (0, "done")
+    assert (tmp_path / "vmtop" / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+    assert main(["audit", "--json"]) == 0
+    (action,) = json.loads(capsys.readouterr().out)["actions"]
+    assert (action["action"], action["vm"], action["outcome"]) == ("snapshot", "web-01", "done")
+    assert main(["audit", "web-02"]) == 0
+    assert capsys.readouterr().out == "Nobody changed anything with vmtop yet.\n"
+
+
+def test_readonly_refuses_and_a_table_option_is_out_of_place(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run(capsys, "--readonly", "balloon", "web-01", "3G", "--yes")
+    assert (code, told["refusals"]) == (1, ["vmtop may change nothing here: it is read-only"])
+    assert main(["--demo", "--once", "balloon", "web-01", "3G"]) == 2
+    assert capsys.readouterr().err == "vmtop: --once belongs to the table, and not to balloon\n"
+    assert main(["--demo", "calm", "balloon", "web-1", "3G"]) == 5
+    assert "did you mean 'web-01'" in capsys.readouterr().err
+    assert main(["-c", "test:///nowhere.xml", "jobs"]) == 3
+
+
+def test_after_demo_a_command_is_no_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--demo", "jobs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["uri"].startswith("simulator:///overcommit")
+
+
+def test_sigterm_ends_a_backup_in_good_order(tmp_path: Path) -> None:
+    words = ["backup", "web-01", "--to", "/backup", "--rate", "1M", "--yes", "--json"]
+    command = [sys.executable, "-m", "vmtop", "--demo", "calm", *words]
+    audit = tmp_path / "vmtop" / "audit.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr is not None
+        # The first line comes before anything is done, and the audit's first one when it begins.
+        program.stderr.readline()
+        wait_until(lambda: audit.exists() or program.poll() is not None, "the backup to begin")
+        program.send_signal(signal.SIGTERM)
+        output, errors = program.communicate(timeout=60)
+    assert program.returncode == 128 + signal.SIGTERM
+    assert "web-01: cancelling the backup ..." in errors
+    assert json.loads(output)["outcome"] == "failed"
+
+
+def test_nothing_of_commands_is_imported_without_one() -> None:
+    program = (
+        "import sys; from vmtop.cli import main; main(['--demo', '-n', '1', '--json']);"
+        "print(sorted(name for name in sys.modules if name.startswith(('vmtop.command_line.', 'vmtop.actions.r'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,141 @@
+"""`vmtop balloon`, `snapshot`, `backup`, `undo`: what was typed -> commands."""
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from vmtop.actions.audit import Undo
+from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, SetBalloon, StartBackup, TakeSnapshot
+from vmtop.actions.runner import undo_command
+from vmtop.actions.situation import Situation, Subject
+from vmtop.actions.size import parse_target, size_text
+from vmtop.command_line.act import SIMULATED, act, describe, describe_source, perform
+from vmtop.command_line.place import Place
+from vmtop.command_line.session import Session
+from vmtop.errors import RefusedError, UsageError
+from vmtop.model.kind import SnapshotKind
+from vmtop.model.storage import SnapshotRequest
+from vmtop.viewmodel.formats import format_time
+from vmtop.viewmodel.outcome import ACTION_WORDS
+from vmtop.viewmodel.snapshots import build_snapshots, snapshot_choices
+
+
+def run_balloon(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    """Move the balloon of a VM."""
+    vm = session.find_vm(wanted.vm).metrics
+    target_bytes = parse_target(wanted.size, vm, session.policy)
+    return act(place, session, SetBalloon(uuid=vm.uuid, target_bytes=target_bytes, is_forced=wanted.force), wanted)
+
+
+def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    """Copy disks of a VM into a folder."""
+    sample = session.reader.frame().sample
+    vm, folder = session.find_vm(wanted.vm).metrics, wanted.to
+    if not wanted.rate and wanted.rate is not None:
+        raise UsageError("--rate none: leave it out for no limit")
+    if sample.is_simulated or not sample.is_local:
+        where = "simulated" if sample.is_simulated else "on another host"
+        place.console.note(f"its files are {where}, so no recovery point is recorded")
+    else:
+        folder = str(Path(folder).absolute())
+    command = StartBackup(
+        uuid=vm.uuid,
+        folder=folder,
+        is_incremental=wanted.incremental,
+        bytes_per_s=wanted.rate,
+        is_forced=wanted.force,
+    )
+    return act(place, session, command, wanted)
+
+
+def run_snapshot(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    """Take a snapshot, list them, revert to one, delete one."""
+    subject = session.find_vm(wanted.vm)
+    uuid, others = subject.metrics.uuid, (wanted.list, wanted.revert is not None, wanted.delete is not None)
+    if any(others) and (wanted.kind or wanted.name or wanted.quiesce or wanted.memory_file):
+        raise UsageError(
+            "--kind, --name, --quiesce and --memory-file are about a snapshot to take; leave them out here"
+        )
+    if wanted.list:
+        return _list_snapshots(place, session, subject, wanted)
+    if wanted.revert is not None:
+        return act(place, session, RevertSnapshot(uuid=uuid, name=wanted.revert), wanted)
+    if wanted.delete is not None:
+        return act(place, session, DeleteSnapshot(uuid=uuid, name=wanted.delete), wanted)
+    return act(place, session, TakeSnapshot(uuid=uuid, request=_plan_snapshot(session, subject, wanted)), wanted)
+
+
+def _plan_snapshot(session: Session, subject: Subject, wanted: argparse.Namespace) -> SnapshotRequest:
+    """The best kind that is possible of those that were asked for; when none is, the guard says why."""
+    frame = session.reader.frame()
+    now = Situation(
+        frame=frame,
+        policy=session.policy,
+        capability=session.source.capability,
+        storage=session.runner.read_storage(subject.metrics.uuid),
+    )
+    kind = SnapshotKind(wanted.kind) if wanted.kind else None
+    if wanted.quiesce:
+        kind = kind or SnapshotKind.DISK_ONLY
+    requests = [choice.request for choice in snapshot_choices(subject.metrics, now)]
+    fitting = [each for each in requests if kind in {None, each.kind} and (wanted.quiesce or not each.is_quiesced)]
+    request = replace(fitting[0], is_quiesced=wanted.quiesce)
+    if wanted.memory_file is not None:
+        request = replace(request, memory_path=wanted.memory_file)
+    if wanted.name is None:
+        return request
+    path = request.memory_path
+    if path is not None and wanted.memory_file is None:
+        path = path.replace(f".{request.name}.mem", f".{wanted.name.replace('/', '_')}.mem")
+    return replace(request, name=wanted.name, memory_path=path)
+
+
+def _list_snapshots(place: Place, session: Session, subject: Subject, wanted: argparse.Namespace) -> int:
+    console, storage = place.console, session.runner.read_storage(subject.metrics.uuid)
+    if wanted.json:
+        snapshots = [asdict(each) for each in storage.snapshots]
+        vm = {"uuid": subject.metrics.uuid, "vm": subject.metrics.name}
+        console.write_object(wanted.command, **describe_source(session), **vm, snapshots=snapshots)
+        return 0
+    sample = session.reader.frame().sample
+    if sample.is_simulated:
+        console.write(SIMULATED)
+    if not storage.snapshots:
+        console.write(f"{subject.metrics.name} has no snapshots")
+        return 0
+    page = build_snapshots(storage, now_s=sample.time_s, width=console.width, has_unicode=console.has_unicode)
+    console.write_lines(page.lines)
+    return 0
+
+
+def run_undo(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    """Take back the last changes."""
+    console = place.console
+    session.reader.frame()
+    changes = session.runner.undoable()
+    if wanted.list:
+        if wanted.json:
+            console.write_object(wanted.command, **describe_source(session), changes=[asdict(each) for each in changes])
+        else:
+            console.write(*(_change_words(each) for each in changes))
+        return 0
+    if not changes:
+        raise RefusedError(f"nothing that vmtop changed on {session.source.uri} is left to be taken back")
+    done = []
+    for change in changes[: wanted.count]:
+        command = undo_command(change, is_forced=wanted.force)
+        done.append(perform(place, session, command, wanted, undoes=change.id))
+        if done[-1].exit_code:
+            break  # an older change is not taken back below a newer one that stays
+    if wanted.json:
+        actions = [describe(each, wanted) for each in done]
+        console.write_object(wanted.command, **describe_source(session), actions=actions)
+    return done[-1].exit_code
+
+
+def _change_words(change: Undo) -> str:
+    def words(value: int | None) -> str:
+        return "?" if value is None else f"{value} s" if change.action == "period" else size_text(value)
+
+    what = ACTION_WORDS[change.action]
+    return f"{format_time(change.time_s)}  {change.vm}: {what} from {words(change.old)} to {words(change.new)}"
