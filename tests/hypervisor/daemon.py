@@ -85,8 +85,16 @@ class Daemon:
         """Start it and wait until it answers."""
         if self.pid is not None:
             raise LabError("the daemon runs already")
-        self._pid = self._keeper.start(
-            [find_command("libvirtd"), "--timeout=0", "--pid-file", str(self._folder / "run/libvirtd.pid")],
+        self._pid = self.start_beside(
+            find_command("libvirtd"), "--timeout=0", "--pid-file", str(self._folder / "run/libvirtd.pid")
+        )
+        wait_until(self._is_listening, "the libvirt daemon to listen", DEADLINE_S)
+        self.connect()
+
+    def start_beside(self, *command: str) -> int:
+        """Start another process as the daemon's user, which ends with the lab at the latest, and return its pid."""
+        return self._keeper.start(
+            command,
             environment={
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                 "LC_ALL": "C",
@@ -96,8 +104,6 @@ class Daemon:
             group=self._user.pw_gid if self._user else None,
             log=self._log,
         )
-        wait_until(self._is_listening, "the libvirt daemon to listen", DEADLINE_S)
-        self.connect()
 
     def stop(self) -> None:
         """Stop it as an upgrade does, with SIGTERM."""

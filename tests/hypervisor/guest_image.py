@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "libvirtd": "libvirt-daemon-system",
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
     "gcc": "gcc",
     "busybox": "busybox-static",
 }
@@ -69,7 +70,7 @@ def missing() -> str | None:
     """Say why real guests cannot run here and what would help, or None if they can."""
     if platform.machine() != "x86_64":
         return f"real guests need an x86_64 host for busybox and the hog, not {platform.machine()}"
-    if packages := [package for command, package in COMMANDS.items() if not _find(command)]:
+    if packages := dict.fromkeys(package for command, package in COMMANDS.items() if not _find(command)):
         return f"real guests need: sudo apt-get install {' '.join(packages)}"
     if importlib.util.find_spec("libvirt") is None:
         return "real guests need: sudo apt-get install libvirt-dev pkg-config gcc, then: pip install libvirt-python"

@@ -64,6 +64,9 @@ class GuestSpec:
     disk_mib: int = 0
     """Size of a qcow2 disk, vda. 0: none, unless cache or dirtying needs one."""
 
+    disk_content_mib: int = 0
+    """How much of the disk holds data, though no file system, before the guest starts."""
+
     cache_mib: int = 0
     """Clean page cache: a file on the disk that was written and synced."""
 
@@ -91,8 +94,9 @@ class GuestSpec:
     @property
     def needed_disk_mib(self) -> int:
         """Size of the disk, or 0 for none."""
-        content_mib = self.cache_mib + self.dirty_mib_per_s
-        return self.disk_mib or (content_mib and content_mib * 11 // 10 + 16)  # a tenth and 16 for the file system
+        file_mib = self.cache_mib + self.dirty_mib_per_s
+        with_file_system_mib = file_mib and file_mib * 11 // 10 + 16
+        return max(self.disk_mib, self.disk_content_mib) or with_file_system_mib
 
     @property
     def first_orders(self) -> tuple[str, ...]:

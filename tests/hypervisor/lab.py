@@ -16,23 +16,29 @@ from its standard input, such as `swapping-3 hog 90 same 500`; see `inside/init`
 
 import argparse
 import itertools
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import psutil
+
+from tests.hypervisor import process
 from tests.hypervisor.daemon import Daemon
 from tests.hypervisor.errors import LabError
 from tests.hypervisor.guest import Guest
 from tests.hypervisor.guest_image import GuestImage, find_command, prepare, run
 from tests.hypervisor.guest_spec import GuestFiles, GuestSpec, Hog
 from tests.hypervisor.keeper import Keeper
+from tests.hypervisor.waiting import wait_until
+from vmtop.units import MIB
 
 AT_ONCE: Final = 4
 """How many guests are started or stopped at the same time."""
@@ -78,6 +84,9 @@ class HostLab:
         self.daemon.give(folder)
         if spec.needed_disk_mib:
             run(find_command("qemu-img"), "create", "-q", "-f", "qcow2", str(files.disk), f"{spec.needed_disk_mib}M")
+            if spec.disk_content_mib:
+                # Compressed, it takes next to no space, and whoever copies it some time.
+                run(find_command("qemu-io"), "-c", f"write -q -c -P 0x55 0 {spec.disk_content_mib}M", str(files.disk))
             self.daemon.give(files.disk)
         guest = self._guests[spec.name] = Guest(self.daemon, spec, files)
         return guest
@@ -111,6 +120,25 @@ class HostLab:
         with self.running(*specs) as guests:
             yield guests
 
+    @contextmanager
+    def small_folder(self, mib: int) -> Iterator[Path]:
+        """A folder on a file system of its own that holds so much, for files of QEMU; it needs no root.
+
+        The file system is mounted where only one process and its own kind see it, and ends with that process.
+
+        Raises:
+            LabError: this kernel lets no user mount anything.
+        """
+        mount = f"mount -t tmpfs -o size={mib}m none /mnt && exec sleep infinity"
+        pid = self.daemon.start_beside("unshare", "--map-root-user", "--mount", "sh", "-c", mount)
+        folder = Path(f"/proc/{pid}/root/mnt")
+        try:
+            wait_until(lambda: _has_size(folder, pid, mib * MIB), "the small file system")
+            yield folder
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
+
     def remove(self, *guests: Guest) -> None:
         """Shut guests off and have libvirt forget them, whatever a test has done to them or to the daemon."""
         self.daemon.recover()
@@ -135,6 +163,13 @@ def host_lab() -> Iterator[HostLab]:
         lab = HostLab(keeper, image)
         lab.daemon.start()
         yield lab
+
+
+def _has_size(folder: Path, pid: int, size_bytes: int) -> bool:
+    if not process.is_alive(pid):
+        raise LabError("this kernel lets no user mount a file system of his own")
+    system = os.statvfs(folder)
+    return system.f_blocks * system.f_frsize == size_bytes
 
 
 def _for_each(guests: Iterable[Guest], action: Callable[[Guest], None]) -> None:
