@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from rich.segment import Segment
 
 from screenshots.draw import DARK, LIGHT, draw_screen
 from tests.clocks import HandClock
+from vmtop.actions.audit import Audit, read_identity
+from vmtop.actions.runner import Runner
+from vmtop.actions.situation import Newest
 from vmtop.backends.base import Backend, Clock
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.simulator.backend import SimulatorBackend
@@ -35,6 +39,8 @@ FOLDER = Path(__file__).resolve().parent
 DELAY_S = 2.0
 READINGS = 150
 """Enough for charts of five minutes."""
+PATIENCE_S = 10.0
+"""Cards and lists have their answers within this time."""
 
 
 class StillSource:
@@ -85,6 +91,11 @@ PICTURES = (
     Picture(name="vm", keys=(*["down"] * 8, "enter")),
     Picture(name="host-80x24", size=(80, 24), keys=("home", "up", "enter")),
     Picture(name="help", keys=("question_mark",)),
+    Picture(name="balloon", keys=("down", "down", "minus")),
+    Picture(name="balloon-80x24", size=(80, 24), keys=("down", "down", "minus")),
+    Picture(name="snapshots", keys=("down", "down", "s", "t")),
+    Picture(name="jobs", keys=("j",)),
+    Picture(name="faults", keys=("down", "down", "F")),
 )
 REAL_PICTURES = (
     Picture(name="overview"),
@@ -102,16 +113,18 @@ def main() -> None:
     parser.add_argument("--readings", type=int, default=60, metavar="N", help="readings of the real host (default: 60)")
     options = parser.parse_args()
     clock = HandClock()
-    demo = _read(SimulatorBackend(clock=clock), clock, READINGS)
+    backend = SimulatorBackend(clock=clock)
+    demo = _read(backend, clock, READINGS)
     for picture in PICTURES:
-        asyncio.run(_draw(demo, clock, picture, f"demo-{picture.name}"))
+        asyncio.run(_draw(backend, demo, clock, picture, f"demo-{picture.name}"))
     if options.real:
         from vmtop.backends.libvirt_read import LibvirtBackend
 
         system_clock = SystemClock()
-        real = _read(LibvirtBackend(options.real), system_clock, options.readings)
+        host = LibvirtBackend(options.real)
+        real = _read(host, system_clock, options.readings)
         for picture in REAL_PICTURES:
-            asyncio.run(_draw(real, system_clock, picture, f"real-{picture.name}"))
+            asyncio.run(_draw(host, real, system_clock, picture, f"real-{picture.name}"))
 
 
 def _read(backend: Backend, clock: Clock, readings: int) -> Pipeline:
@@ -124,18 +137,34 @@ def _read(backend: Backend, clock: Clock, readings: int) -> Pipeline:
     return pipeline
 
 
-async def _draw(pipeline: Pipeline, clock: Clock, picture: Picture, name: str) -> None:
-    app = VmtopApp(
-        StillSource(pipeline),
-        state=UiState(delay_s=DELAY_S, has_unicode=picture.has_unicode),
-        uri=pipeline.backend.uri,
-        monotonic=clock.monotonic,
-    )
+async def _draw(backend: Backend, pipeline: Pipeline, clock: Clock, picture: Picture, name: str) -> None:
+    def read_newest() -> Newest | None:
+        frame = pipeline.reading.frame
+        return None if frame is None else Newest(frame, 0.0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        audit = Audit(Path(folder, "audit.jsonl"), read_identity({}))
+        app = VmtopApp(
+            StillSource(pipeline),
+            state=UiState(delay_s=DELAY_S, has_unicode=picture.has_unicode),
+            uri=backend.uri,
+            make_operator=lambda: Runner(backend, audit, read_newest, DEFAULT_POLICY, clock),
+            why_readonly="",
+            faults=backend.fault_control,
+            monotonic=clock.monotonic,
+        )
+        await _take(app, picture, name)
+
+
+async def _take(app: VmtopApp, picture: Picture, name: str) -> None:
     theme = LIGHT if picture.is_light else DARK
     async with app.run_test(size=picture.size) as pilot:
         await pilot.pause()
         await pilot.press(*picture.keys)
-        await pilot.pause()
+        async with asyncio.timeout(PATIENCE_S):
+            await pilot.pause()
+            while any("asking" in strip.text for strip in app.screen._compositor.render_strips()):
+                await pilot.pause(0.1)
         lines: list[list[Segment]] = [list(strip) for strip in app.screen._compositor.render_strips()]
         app.ansi_theme_dark = app.ansi_theme_light = theme
         (FOLDER / f"{name}.svg").write_text(app.export_screenshot(title=f"vmtop - {name}"), encoding="utf-8")

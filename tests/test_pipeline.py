@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.builders import make_sample
+from tests.builders import make_frame, make_sample, make_vm
 from tests.clocks import HandClock
 from vmtop.backends.clock import SystemClock
 from vmtop.derive.series import History
@@ -11,7 +11,7 @@ from vmtop.errors import AccessError, BackendError, ConnectError
 from vmtop.model.capability import Capability
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import Sample
-from vmtop.pipeline import LEAST_PAUSE_S, LONGEST_RETRY_S, Pipeline, Sampler
+from vmtop.pipeline import LEAST_PAUSE_S, LONGEST_RETRY_S, Pipeline, Reading, Sampler
 
 PATIENCE_S = 10.0
 """Far above what anything here takes; only a broken program waits so long."""
@@ -160,3 +160,30 @@ def test_a_bug_in_the_sampler_reaches_whoever_asks_for_the_reading() -> None:
     assert woken.wait(PATIENCE_S)
     with pytest.raises(ZeroDivisionError, match="bug"):
         sampler.latest()
+
+
+def test_an_observer_gets_every_reading_before_anybody_is_woken() -> None:
+    seen: list[str] = []
+    ended = threading.Event()
+    backend = ScriptedBackend(samples())
+    sampler = Sampler(Pipeline(backend, DEFAULT_POLICY, SystemClock()), SystemClock(), delay_s=3600)
+    sampler.observe(lambda reading: seen.append("observed" if reading.frame else "nothing"))
+
+    def wake() -> None:
+        seen.append("woken")
+        ended.set()
+
+    sampler.attach(wake)
+    sampler.start()
+    assert ended.wait(PATIENCE_S)
+    sampler.stop()
+    sampler.join(PATIENCE_S)
+    assert seen[:2] == ["observed", "woken"]
+
+
+def test_a_reading_tells_how_old_its_frame_is_on_the_clock_of_its_source() -> None:
+    frame = make_frame([make_vm()], at_s=5)
+    reading = Reading(frame=frame, failure=None, interval_s=None, clock_ahead_s=100.0)
+    assert reading.age_s(frame.sample.monotonic_s - 97.0) == 3.0
+    assert reading.age_s(0.0) == 0.0
+    assert Reading(frame=None, failure=None, interval_s=None).age_s(5.0) == 0.0
