@@ -152,8 +152,10 @@ SPEED: Final = Story(
         Feature(title="total, down", unit="MiB", measure=level("total", 0), floor=SAMPLE_MIB),
         Feature(title="total, up", unit="MiB", measure=level("total", 1), floor=SAMPLE_MIB),
         Feature(title="free, down", unit="MiB", measure=level("free", 0), floor=PER_CPU_MIB),
-        Feature(title="usable, up", unit="MiB", measure=level("usable", 1), floor=SAMPLE_MIB, unlike=HUGE_RESERVE),
-        Feature(title="usable, down", unit="MiB", measure=level("usable", 0), floor=SAMPLE_MIB, unlike=HUGE_RESERVE),
+        Feature(title="usable, up", unit="MiB", measure=level("usable", 1), floor=2 * PER_CPU_MIB, unlike=HUGE_RESERVE),
+        Feature(
+            title="usable, down", unit="MiB", measure=level("usable", 0), floor=2 * PER_CPU_MIB, unlike=HUGE_RESERVE
+        ),
     ),
 )
 
