@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmtop.backends.image_lock import is_written
+from vmtop.backends.image_lock import is_any_written, is_written
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-img") is None or shutil.which("qemu-io") is None,
@@ -31,7 +31,13 @@ def test_who_writes_is_told_from_who_reads(options: tuple[str, ...], is_one: boo
     assert not is_written(image)
 
 
-def test_what_is_not_there_or_may_not_be_looked_at_is_not_written(tmp_path: Path) -> None:
+def test_what_is_not_there_is_not_written_and_what_may_not_be_looked_at_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
-    assert not is_written(tmp_path / "gone")
-    assert not is_written(tmp_path / "link")
+    assert is_written(tmp_path / "gone") is False
+    assert is_written(tmp_path / "link") is None
+
+
+def test_one_that_is_unknown_leaves_all_unknown(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    assert is_any_written([tmp_path / "gone"]) is False
+    assert is_any_written([tmp_path / "gone", tmp_path / "link"]) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends.fake_libvirt import FakeError, FakeLibvirt, FakeVm
+from tests.backends.fake_libvirt import FakeDomain, FakeError, FakeLibvirt, FakeVm
 from tests.backends.test_libvirt_read import NO_BINDING, HandClock, becomes_true
 from tests.builders import vm_uuid
 from vmtop.backends.libvirt_backup import build_backup_xml, build_checkpoint_xml
@@ -195,6 +195,23 @@ def test_a_limit_that_qemu_refuses_matters_only_while_it_copies(bench: Bench, co
         with pytest.raises(ControlError, match="the backup was cancelled, as its limit could not be set: Job in state"):
             bench.control.start_backup(bench.vm.uuid, request)
     assert [call[0] for call in bench.vm.calls] == ["backupBegin"] + ([] if is_good else ["abortJob"])
+
+
+def test_a_backup_that_can_be_neither_limited_nor_cancelled_is_not_called_cancelled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise FakeError(68, "cannot acquire state change lock")
+
+    bench.vm.xml, bench.vm.backup_xml = DISKS, RUNNING_BACKUP
+    bench.vm.block_jobs = {"vda": {"type": 5, "bandwidth": 0, "cur": 1, "end": 9}}
+    bench.vm.speed_refusal = FakeError(1, "cannot accept set-speed")
+    monkeypatch.setattr(FakeDomain, "abortJob", refuse)
+    request = BackupRequest(targets={"vda": "/t"}, formats={"vda": "raw"}, checkpoint=None, bytes_per_s=1000)
+    with pytest.raises(ControlError, match=r"may still run, and without a limit.*Nor could it be cancelled") as failure:
+        bench.control.start_backup(bench.vm.uuid, request)
+    assert "was cancelled" not in str(failure.value)
+    assert failure.value.code is None, "it began, so that its end is to be followed"
 
 
 def test_a_limit_of_no_backup_is_refused(bench: Bench) -> None:

@@ -1,15 +1,19 @@
 """Images from chains of backups, with the real qemu-img."""
 
+import errno
 import json
+import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vmtop.backends import qemu_image
 from vmtop.backends.qemu_image import check_header, check_image, restore_image
-from vmtop.errors import ControlError
+from vmtop.errors import ControlError, DamagedImageError
 from vmtop.units import MIB
 
 pytestmark = pytest.mark.skipif(
@@ -18,6 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 DISK = 16 * MIB
+CLUSTER = 65536
 
 
 def write(path: Path, byte: int, at_mib: int, mib: int = 1) -> None:
@@ -159,3 +164,99 @@ def test_without_qemu_img_the_message_says_what_to_install(
     with pytest.raises(ControlError, match="apt install qemu-utils"):
         check_image(*chain[0])
     assert not list(tmp_path.glob(".*"))
+
+
+def test_an_image_that_only_leaks_space_is_whole(chain: list[tuple[str, str]]) -> None:
+    path = Path(chain[0][0])
+    data = bytearray(path.read_bytes())
+    (table,) = struct.unpack_from(">Q", data, 48)
+    (counts,) = struct.unpack_from(">Q", data, table)
+    data += bytes(-len(data) % CLUSTER) + bytes(CLUSTER)
+    struct.pack_into(">H", data, counts + 2 * (len(data) // CLUSTER - 1), 1)  # the new last one is of nobody
+    path.write_bytes(data)
+    checked = subprocess.run(["qemu-img", "check", "-q", str(path)], check=False, capture_output=True)
+    assert checked.returncode == 3
+    check_image(str(path), "qcow2")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(20, (99).to_bytes(4, "big")), (36, b"\x7f\xff\xff\xff"), (24, b"\x7f" * 8), (CLUSTER, b"\xff" * 8)],
+)
+def test_an_image_whose_header_or_tables_make_no_sense_is_damaged(
+    at: int, value: bytes, chain: list[tuple[str, str]]
+) -> None:
+    path = Path(chain[0][0])
+    data = bytearray(path.read_bytes())
+    data[at : at + len(value)] = value
+    path.write_bytes(data)
+    with pytest.raises(DamagedImageError, match="qemu-img finds it damaged"):
+        check_image(str(path), "qcow2")
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint", "expected"),
+    [
+        (-9, b"", "could not be checked: qemu-img was ended by signal 9"),
+        (1, b"qemu-img: Could not open 'header table': Cannot allocate memory", "could not be checked: Could not open"),
+        (1, b"qemu-img: Could not open 'x': Could not read L1 table: Input/output error", "could not be checked"),
+        (1, b"qemu-img: Could not open 'x': Unsupported qcow2 version 9", "could not be checked"),
+        (1, b"qemu-img: Check failed", "could not be checked: Check failed"),
+        (63, b"qemu-img: This image format does not support checks", "could not be checked"),
+    ],
+)
+def test_a_check_that_did_not_take_place_is_no_damage(
+    code: int, complaint: bytes, expected: str, chain: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.CompletedProcess[bytes]([], code, b"", complaint)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(ControlError, match=expected) as caught:
+        check_image(*chain[0])
+    assert not isinstance(caught.value, DamagedImageError)
+
+
+def test_a_program_that_cannot_be_started_is_no_damage(
+    chain: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(ControlError, match="qemu-img could not be started: Cannot allocate memory") as caught:
+        check_image(*chain[0])
+    assert not isinstance(caught.value, DamagedImageError)
+
+
+def test_an_image_is_restored_where_there_are_no_hard_links(
+    chain: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    restored = tmp_path / "restored.qcow2"
+    restore_image(chain[:1], str(restored))
+    assert contents(restored) == b"\x01" * 8 * MIB + bytes(8 * MIB)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_somebody_puts_in_the_place_meanwhile_is_kept(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    target = tmp_path / "new.qcow2"
+
+    def put(_ratio: float) -> None:
+        target.write_text("precious")
+
+    with pytest.raises(ControlError, match=r"new\.qcow2 appeared meanwhile"):
+        restore_image(chain, str(target), put)
+    assert target.read_text() == "precious"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_restore_that_is_interrupted_leaves_nothing(chain: list[tuple[str, str]], tmp_path: Path) -> None:
+    def interrupt(_ratio: float) -> None:
+        raise KeyboardInterrupt
+
+    before = set(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        restore_image(chain, str(tmp_path / "new.qcow2"), interrupt)
+    assert set(tmp_path.iterdir()) == before

@@ -54,6 +54,10 @@ def test_each_backup_is_a_point_with_the_chain_that_it_takes() -> None:
         ([backup(3, 2)], f"the backup {stamp(2)} on which {stamp(3)} stands is not there"),
         ([backup(1, is_done=False), backup(3, 1)], f"{stamp(1)} never ended"),
         ([replace(backup(1, is_done=False), is_written=True)], f"{stamp(1)} is still being written"),
+        (
+            [replace(backup(1, is_done=False), is_written=None)],
+            f"{stamp(1)} was not finished when it was last written down; whether it still runs cannot be seen",
+        ),
         ([damaged(backup(1)), backup(3, 1)], f"{stamp(1)}: f is damaged"),
         ([replace(backup(1), missing=("f",)), backup(3, 1)], f"{stamp(1)}: f is not there"),
         ([backup(1), backup(3, 1, "vda vdb")], f"{stamp(1)} does not have vdb"),

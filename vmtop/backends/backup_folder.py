@@ -8,11 +8,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vmtop.backends.image_lock import is_written
+from vmtop.backends.image_lock import is_any_written
 from vmtop.errors import ControlError
 from vmtop.model.kind import BackupKind
 from vmtop.model.recovery import RECORD_SCHEMA, BackupFolder, BackupRecord, DiskCopy, StoredBackup
@@ -90,6 +91,28 @@ def format_record(record: BackupRecord) -> str:
     return json.dumps({"schema": RECORD_SCHEMA, **asdict(record)}, indent=1) + "\n"
 
 
+def reserve(folder: str, record: BackupRecord) -> None:
+    """Write the first record of a backup, and with it claim its stamp: only one of several programs gets it.
+
+    Raises:
+        ControlError: another has it already, or nothing can be written; the text says why. Nothing is left then.
+    """
+    path = Path(folder, record.stamp + RECORD_SUFFIX)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise ControlError(f"{path}: there is a backup of this second already; try again") from None
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    os.close(descriptor)
+    try:
+        write_record(folder, record)
+    except ControlError:
+        with suppress(OSError):  # it is empty, and the one that is told matters more
+            path.unlink()
+        raise
+
+
 def write_record(folder: str, record: BackupRecord) -> None:
     """Write a record, or a newer state of it, so that a reader never sees half of it.
 
@@ -106,7 +129,11 @@ def write_record(folder: str, record: BackupRecord) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise ControlError(f"{path}: the record of the backup cannot be written: {error.strerror}") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> ControlError:
+    return ControlError(f"{path}: the record of the backup cannot be written: {error.strerror}")
 
 
 def remove_backup(folder: str, record: BackupRecord) -> None:
@@ -179,7 +206,7 @@ def _look(folder: Path, record: BackupRecord) -> StoredBackup:
         record=record,
         missing=tuple(name for name, size in sizes.items() if size is None),
         size_bytes=sum(size for size in sizes.values() if size is not None),
-        is_written=not record.is_done and any(is_written(folder / name) for name in sizes),
+        is_written=False if record.is_done else is_any_written(folder / name for name in sizes),
     )
 
 

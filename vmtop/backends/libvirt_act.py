@@ -26,6 +26,8 @@ from vmtop.errors import BackendError, ControlError
 
 INVALID_ARG = 8
 """VIR_ERR_INVALID_ARG: a value that libvirt does not take."""
+_XML_ERROR, _OPERATION_DENIED, _XML_DETAIL = 27, 29, 35
+"""VIR_ERR_XML_ERROR, VIR_ERR_OPERATION_DENIED, VIR_ERR_XML_DETAIL."""
 
 _NOTHING = "Nothing was done"
 _LOOK = "Look at the VM before you try again"
@@ -37,9 +39,9 @@ _NOT_ALLOWED = "The user that vmtop runs as needs the right to manage VMs"
 _WHAT_NOW: Mapping[int, str] = {
     NO_SUPPORT: _UNSUPPORTED,
     INVALID_ARG: _NOTHING,
-    27: _NOTHING,
-    29: _NOT_ALLOWED,
-    35: _NOTHING,
+    _XML_ERROR: _NOTHING,
+    _OPERATION_DENIED: _NOT_ALLOWED,
+    _XML_DETAIL: _NOTHING,
     NO_DOMAIN: _NOTHING,
     67: _UNSUPPORTED,
     68: _WAIT,
@@ -55,7 +57,7 @@ _WHAT_NOW: Mapping[int, str] = {
     104: "It has ended meanwhile",
     109: "Delete the checkpoint, and make a full backup",
 }
-"""By libvirt's number, VIR_ERR_*; for all others, to look."""
+"""What to do by libvirt's number, VIR_ERR_*; for all others, to look. What they mean stands in `actions.explain`."""
 
 
 def explain_refusal(error: Any) -> ControlError:

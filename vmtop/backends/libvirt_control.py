@@ -1,7 +1,7 @@
 """What vmtop changes about VMs through libvirt; it does what it is asked, for the guard has been asked before."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from vmtop.backends.libvirt_link import Target
 from vmtop.backends.libvirt_parse import parse_facts
 from vmtop.backends.libvirt_snapshot import take_snapshot
 from vmtop.backends.libvirt_storage import read_storage
-from vmtop.backends.libvirt_storage_parse import parse_disks
+from vmtop.backends.libvirt_storage_parse import parse_disks, parse_snapshot
 from vmtop.backends.procfs_host import read_here
 from vmtop.errors import ControlError
 from vmtop.model.capability import Capability
+from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
 from vmtop.units import KIB
 
@@ -99,7 +100,11 @@ class LibvirtControl:
     def revert_snapshot(self, uuid: str, name: str) -> None:
         """Throw away the present state for that of a snapshot, and return when it is done."""
         with self._domain(uuid) as domain:
-            domain.revertToSnapshot(domain.snapshotLookupByName(name), 0)
+            snapshot = domain.snapshotLookupByName(name)
+            # Without memory nothing would go on, and libvirt leaves the VM off: one that runs is to run again.
+            is_cold = parse_snapshot(snapshot.getXMLDesc()).kind is SnapshotKind.DISK_ONLY
+            is_running = is_cold and domain.state()[0] == self._binding.VIR_DOMAIN_RUNNING
+            domain.revertToSnapshot(snapshot, self._binding.VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING if is_running else 0)
 
     def delete_snapshot(self, uuid: str, name: str) -> None:
         """Delete one snapshot, merging what it holds where needed, and return when done."""
@@ -152,12 +157,16 @@ class LibvirtControl:
             limit_backup(self._binding, domain, bytes_per_s)
         except self._binding.libvirtError as error:
             if error.get_error_code() != _NO_BACKUP:
-                # Whoever is told that a backup did not begin clears away its files.
-                with suppress(self._binding.libvirtError):
+                # Without libvirt's number: the backup began, so that its end is still to be seen.
+                limit = f"its limit could not be set: {explain_refusal(error)}"
+                try:
                     domain.abortJob()
-                raise ControlError(
-                    f"the backup was cancelled, as its limit could not be set: {explain_refusal(error)}"
-                ) from error
+                except self._binding.libvirtError as failure:
+                    raise ControlError(
+                        f"the backup may still run, and without a limit, for {limit}. Nor could it be cancelled: "
+                        f"{explain_refusal(failure)}"
+                    ) from failure
+                raise ControlError(f"the backup was cancelled, as {limit}") from error
 
 
 @contextmanager

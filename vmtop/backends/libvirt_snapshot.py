@@ -38,7 +38,8 @@ def take_snapshot(binding: Any, connection: Any, uuid: str, request: SnapshotReq
     """Take a snapshot and return when it is complete.
 
     Returns:
-        Seconds for which the guest stood still, as libvirt's events tell; None where it announces none.
+        Seconds for which the guest stood still, as libvirt's events tell. None where it announces none: it never does
+        for the disks alone.
 
     Raises:
         libvirtError: it could not be taken.
@@ -55,7 +56,7 @@ def take_snapshot(binding: Any, connection: Any, uuid: str, request: SnapshotReq
         return None
     try:
         domain.snapshotCreateXML(build_snapshot_xml(request), snapshot_flags(binding, request))
-        return watch.paused_s()
+        return watch.paused_s(is_announced=request.kind is not SnapshotKind.DISK_ONLY)
     finally:
         connection.domainEventDeregisterAny(number)
 
@@ -66,7 +67,7 @@ class _PauseWatch:
     def __init__(self) -> None:
         self._changed = Condition()
         self._since_s: float | None = None
-        self._paused_s = 0.0
+        self._paused_s: float | None = None
 
     def lifecycle_changed(self, _connection: Any, _domain: Any, event: int, _detail: int, _opaque: Any) -> None:
         now_s = time.monotonic()
@@ -74,10 +75,15 @@ class _PauseWatch:
             if event == _SUSPENDED and self._since_s is None:
                 self._since_s = now_s
             elif event == _RESUMED and self._since_s is not None:
-                self._paused_s, self._since_s = self._paused_s + now_s - self._since_s, None
+                self._paused_s, self._since_s = (self._paused_s or 0.0) + now_s - self._since_s, None
             self._changed.notify_all()
 
-    def paused_s(self) -> float | None:
+    def paused_s(self, *, is_announced: bool) -> float | None:
+        """None when nothing was heard of a pause, or not of its end."""
         with self._changed:
-            has_resumed = self._changed.wait_for(lambda: self._since_s is None, _LATE_EVENT_S)
-            return self._paused_s if has_resumed else None
+            if is_announced or self._since_s is not None:
+                self._changed.wait_for(self._is_over, _LATE_EVENT_S)
+            return self._paused_s if self._is_over() else None
+
+    def _is_over(self) -> bool:
+        return self._paused_s is not None and self._since_s is None

@@ -5,13 +5,15 @@ followed: each file of a chain is opened by the description that we give. Source
 docs/interop/qcow2.rst and the `BlockdevOptions` of its QAPI schema.
 """
 
+import errno
 import json
 import os
 import re
+import stat
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,13 @@ _FIRST_WITH_FEATURES = 3
 _HAS_DATA_FILE = 4
 _IN_USE = b"Is another process using the image"
 """How `qemu-img` ends its complaint about a lock that QEMU holds."""
+_CORRUPT, _LEAKS = 2, 3
+"""How `qemu-img check` ends: data is lost; space is lost, and no data. With 1 it could not do its work."""
+_NOT_OPENED = b"Could not open "
+_NOT_KNOWN = re.compile(r"feature|version|allocate")
+"""Why a sound image is not opened: it is of a newer QEMU, or memory is short."""
+_OF_THE_HOST = {os.strerror(number) for number in errno.errorcode if number not in {errno.EINVAL, errno.EFBIG}}
+"""How a complaint ends that is not about what stands in the image."""
 _PROGRESS = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 
 
@@ -50,21 +59,27 @@ def check_header(data: bytes, where: str) -> int:
 
 
 def check_image(path: str, image_format: str) -> None:
-    """Have an image checked; `qemu-img check FILE`. A raw one is whole when it is there.
+    """Have an image checked; `qemu-img check FILE`. A raw one is whole when it is there, one that leaks space also.
 
     Raises:
         DamagedImageError: it is damaged.
-        ControlError: it cannot be checked: it cannot be read, or `qemu-img` is missing.
+        ControlError: it cannot be checked: it cannot be read, or `qemu-img` is missing, or was ended.
     """
     node = _node(path, image_format)
     if image_format == "raw":
         return
     ended = _run([PROGRAM, "check", "--output=json", "json:" + json.dumps(node | {"backing": None})], CHECK_LIMIT_S)
-    if ended.returncode == 0:
+    if ended.returncode in {0, _LEAKS}:
         return
     if _IN_USE in ended.stderr:
         raise ControlError(f"{path}: still being written, so it cannot be checked yet")
-    raise DamagedImageError(f"{path}: qemu-img finds it damaged: {_last_line(ended.stderr) or _counts(ended.stdout)}")
+    if ended.returncode < 0:
+        raise ControlError(f"{path}: could not be checked: qemu-img was ended by signal {-ended.returncode}")
+    told = _told(ended.stdout)
+    why = _counts(told) or _last_line(ended.stderr) or "it does not say why"
+    if ended.returncode == _CORRUPT or told.get("corruptions") or _is_broken(ended.stderr):
+        raise DamagedImageError(f"{path}: qemu-img finds it damaged: {why}")
+    raise ControlError(f"{path}: could not be checked: {why}")
 
 
 def restore_image(
@@ -74,7 +89,7 @@ def restore_image(
 
     Args:
         chain: (path, format) of each file, the full backup first.
-        to_path: A file that does not exist yet; it appears only when it is complete.
+        to_path: A file that does not exist yet; it stays empty until it is complete.
         on_progress: Called now and then with the share that is done, 0 to 1.
 
     Returns:
@@ -89,18 +104,13 @@ def restore_image(
     for path, image_format in chain:
         node = _node(path, image_format) | ({} if image_format == "raw" else {"backing": node})
     source = "json:" + json.dumps(node)
+    _reserve(target)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise ControlError(f"{target.parent}: no file can be written there: {error.strerror}") from None
-    os.close(descriptor)
-    part = Path(name)
-    try:
-        _convert([PROGRAM, "convert", "-p", "-O", "qcow2", source, name], str(target), on_progress)
-        _publish(part, target)
-        return part.stat().st_blocks * 512
-    finally:
-        part.unlink()
+        return _fill(target, source, on_progress)
+    except BaseException:  # Ctrl+C, too
+        if _is_reserved(target):
+            target.unlink()
+        raise
 
 
 def check_restore(chain: Sequence[tuple[str, str]], to_path: str) -> None:
@@ -117,14 +127,48 @@ def check_restore(chain: Sequence[tuple[str, str]], to_path: str) -> None:
         check_image(path, image_format)
 
 
-def _publish(part: Path, target: Path) -> None:
-    """Give a complete file its name, unless somebody took the name meanwhile."""
+def _reserve(target: Path) -> None:
+    """Take the name with an empty file: not every file system has links, and a rename alone would overwrite."""
     try:
-        os.link(part, target)
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        raise ControlError(f"{target} appeared meanwhile; a restore never overwrites: name a new file") from None
+        raise _taken(target) from None
     except OSError as error:
         raise ControlError(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _is_reserved(target: Path) -> bool:
+    """The name still stands for nothing but our empty file."""
+    try:
+        found = target.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
+
+
+def _fill(target: Path, source: str, on_progress: Callable[[float], None]) -> int:
+    """Build the image beside its reserved name, and give it that name; tells how large it is."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise ControlError(f"{target.parent}: no file can be written there: {error.strerror}") from None
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        _convert([PROGRAM, "convert", "-p", "-O", "qcow2", source, name], str(target), on_progress)
+        size_bytes = part.stat().st_blocks * 512
+        if os.path.lexists(target) and not _is_reserved(target):
+            raise _taken(target)
+        part.replace(target)
+    except OSError as error:
+        raise ControlError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return size_bytes
+
+
+def _taken(target: Path) -> ControlError:
+    return ControlError(f"{target} appeared meanwhile; a restore never overwrites: name a new file")
 
 
 def _node(path: str, image_format: str) -> dict[str, Any]:
@@ -159,6 +203,8 @@ def _run(arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProces
         return subprocess.run(arguments, capture_output=True, timeout=limit_s, stdin=subprocess.DEVNULL, check=False)
     except FileNotFoundError:
         raise _no_program() from None
+    except OSError as error:
+        raise _not_started(error) from None
     except subprocess.TimeoutExpired:
         raise ControlError(f"{PROGRAM} did not end within {limit_s:g} s") from None
 
@@ -168,9 +214,9 @@ def _convert(arguments: Sequence[str], what: str, on_progress: Callable[[float],
         reader, writer = os.pipe()
         try:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=writer, stderr=errors)
-        except FileNotFoundError:
+        except OSError as error:
             os.close(reader)
-            raise _no_program() from None
+            raise (_no_program() if isinstance(error, FileNotFoundError) else _not_started(error)) from None
         finally:
             os.close(writer)
         with process, os.fdopen(reader, "rb", buffering=0) as output:
@@ -198,16 +244,31 @@ def _no_program() -> ControlError:
     )
 
 
+def _not_started(error: OSError) -> ControlError:
+    return ControlError(f"{PROGRAM} could not be started: {error.strerror}")
+
+
+def _is_broken(complaint: bytes) -> bool:
+    """An image is not opened for what stands in it: its header or its tables make no sense."""
+    if _NOT_OPENED not in complaint:
+        return False
+    reason = _last_line(complaint).rpartition("': ")[2]  # what comes before it is a path, and may be any words
+    return reason.rpartition(": ")[2] not in _OF_THE_HOST and not _NOT_KNOWN.search(reason)
+
+
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1].removeprefix(f"{PROGRAM}: ") if lines else ""
 
 
-def _counts(output: bytes) -> str:
+def _counts(told: Mapping[str, Any]) -> str:
     """What `qemu-img check --output=json` counted."""
+    return ", ".join(f"{told[name]} {name}" for name in ("corruptions", "leaks", "check-errors") if told.get(name))
+
+
+def _told(output: bytes) -> Mapping[str, Any]:
     try:
         told = json.loads(output)
     except ValueError:
-        return "it does not say why"
-    found = [f"{told[name]} {name}" for name in ("corruptions", "leaks", "check-errors") if told.get(name)]
-    return ", ".join(found) or "it does not say why"
+        return {}
+    return told if isinstance(told, dict) else {}

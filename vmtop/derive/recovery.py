@@ -1,9 +1,19 @@
 """Chains of backups: which points in time a VM can be put back to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from vmtop.model.kind import BackupKind
 from vmtop.model.recovery import RecoveryPoint, StoredBackup
+
+_UNFINISHED: Mapping[bool | None, str] = MappingProxyType(
+    {
+        True: "is still being written",
+        False: "never ended",
+        None: "was not finished when it was last written down; whether it still runs cannot be seen",
+    }
+)
+"""Whether its files are written -> what is said of a backup that is not done."""
 
 
 def derive_points(backups: Sequence[StoredBackup]) -> tuple[RecoveryPoint, ...]:
@@ -47,7 +57,7 @@ def _point(backup: StoredBackup, by_stamp: dict[str, StoredBackup]) -> RecoveryP
 def _own_problem(backup: StoredBackup) -> str | None:
     record = backup.record
     if not record.is_done:
-        return f"{record.stamp} is still being written" if backup.is_written else f"{record.stamp} never ended"
+        return f"{record.stamp} {_UNFINISHED[backup.is_written]}"
     if backup.missing:
         return f"{record.stamp}: {', '.join(backup.missing)} is not there"
     return None if record.damage is None else f"{record.stamp}: {record.damage}"

@@ -58,8 +58,8 @@ class StoredBackup:
     """Files that should be there and are not."""
     size_bytes: int
     """Of the files that are there."""
-    is_written: bool = False
-    """A program has one of the files open to write: the backup goes on."""
+    is_written: bool | None = False
+    """A program has one of the files open to write: the backup goes on. None when that cannot be seen."""
 
 
 class BackupFolder(NamedTuple):
