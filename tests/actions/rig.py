@@ -9,9 +9,9 @@ from typing import Any
 from tests.actions.scenes import ABLE, ID, make_storage
 from tests.builders import PERIOD_S, START_S, make_frame, make_guest, make_vm
 from tests.clocks import HandClock
-from vmtop.actions.action import BackupRun
+from vmtop.actions.action import Action, BackupRun
 from vmtop.actions.audit import Audit, AuditRecord, Identity
-from vmtop.actions.runner import Runner
+from vmtop.actions.runner import Runner, undo_command
 from vmtop.actions.situation import Newest
 from vmtop.backends.base import Control
 from vmtop.derive.frame import Frame
@@ -135,7 +135,11 @@ class Rig:
     def see(self) -> None:
         """Read the VM as it is now."""
         frame = make_frame([self.read()], at_s=self.clock.now_s, previous=self.frame, is_local=self.is_local)
-        self.frame = replace(frame, sample=replace(frame.sample, finished=self.finished))
+        self.frame = replace(
+            frame,
+            sample=replace(frame.sample, finished=self.finished),
+            jobs=replace(frame.jobs, finished=(*frame.jobs.finished, *self.finished)),
+        )
         self.finished = ()
 
     def second(self, count: int = 1, *, follows: bool = True) -> None:
@@ -149,6 +153,10 @@ class Rig:
             newest = self.newest()
             assert newest is not None
             self.runner.tick(newest)
+
+    def undo(self, count: int = 1) -> list[Action]:
+        """Take back the last changes, as the page of changes does."""
+        return [self.runner.submit(undo_command(change), undoes=change.id) for change in self.runner.undoable()[:count]]
 
     def asked(self) -> list[tuple[Any, ...]]:
         return self.control.calls
@@ -166,8 +174,8 @@ class Rig:
                 kind=JobKind.BACKUP,
                 is_good=is_good,
                 error=error,
-                ended_s=START_S + self.clock.now_s,
-                elapsed_s=9.0,
+                ended_s=self.clock.time(),
+                elapsed_s=0.0,
                 processed_bytes=3 * GIB,
             ),
         )

@@ -50,10 +50,12 @@ def make_storage(*disks: DiskInfo, **changes: Any) -> StorageSample:
     return StorageSample(**{**values, **changes})
 
 
-def make_snapshot(name: str, kind: SnapshotKind = SnapshotKind.INTERNAL, parent: str | None = None) -> SnapshotInfo:
+def make_snapshot(
+    name: str, kind: SnapshotKind = SnapshotKind.INTERNAL, parent: str | None = None, state: str = "running"
+) -> SnapshotInfo:
     """A snapshot of a running VM."""
     return SnapshotInfo(
-        name=name, parent=parent, kind=kind, created_s=START_S, state="running", is_current=False, size_bytes=None
+        name=name, parent=parent, kind=kind, created_s=START_S, state=state, is_current=False, size_bytes=None
     )
 
 

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import threading
@@ -176,9 +177,7 @@ def test_done_changes_can_be_undone_the_newest_first() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"phase": Phase.STARTED, "outcome": None},
         {"outcome": "refused"},
-        {"outcome": "pending"},
         {"outcome": "failed", "new": 4 * GIB},
         {"uri": "test:///default"},
         {"action": "backup", "old": None, "new": None},
@@ -198,3 +197,29 @@ def test_what_was_undone_cannot_be_undone_again() -> None:
 
 def test_a_move_that_stopped_halfway_can_be_undone() -> None:
     assert ids(replace(RECORD, outcome="failed", new=3 * GIB)) == ["a1"]
+
+
+@pytest.mark.parametrize("last", [{"phase": Phase.STARTED, "outcome": None}, {"outcome": "pending"}])
+def test_a_change_whose_end_nobody_saw_can_be_undone(last: dict[str, Any]) -> None:
+    assert ids(replace(RECORD, **last)) == ["a1"]
+
+
+def test_the_last_line_of_a_change_counts() -> None:
+    started = replace(RECORD, phase=Phase.STARTED, outcome=None)
+    assert ids(started, RECORD) == ["a1"]
+    assert ids(started, replace(RECORD, outcome="refused")) == []
+    assert ids(started, replace(RECORD, outcome="pending"), replace(RECORD, outcome="failed", new=RECORD.old)) == []
+
+
+def test_a_file_that_another_program_keeps_locked_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = make_audit(tmp_path)
+    audit.write(RECORD)
+    monkeypatch.setattr("vmtop.actions.audit.LOCK_WAIT_S", 0.0)
+    with audit.path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(AuditError, match=f"{audit.path}: another program keeps it locked"):
+            audit.write(RECORD)
+    audit.write(RECORD)
+    assert len(audit.read()) == 2

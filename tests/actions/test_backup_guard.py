@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,22 @@ def test_an_incremental_backup_goes_on_from_the_newest_checkpoint_whose_files_ar
     assert find_base(storage, {KEPT, "20231114T221000Z.inc.vda.qcow2"}) == newer
     assert find_base(storage, ()) is None
     assert find_base(storage, None) == newer
+
+
+def test_where_nobody_can_make_the_inner_folder_files_lie_in_the_given_one() -> None:
+    assert plan(existing=None).targets == {"vda": "/backup/web-1-00000000.20231114T221320Z.full.vda.qcow2"}
+    changes = plan(INCREMENTAL, CHAIN, None)
+    assert changes.since == "vmtop-20231114T220000Z"
+    assert changes.targets == {"vda": "/backup/web-1-00000000.20231114T221320Z.inc.vda.qcow2"}
+
+
+def test_a_folder_that_cannot_be_looked_at_is_refused() -> None:
+    unseen = replace(make_folder(), why_unseen="/backup/x cannot be looked at: Permission denied")
+    assert refusal(FULL, situate(folder=unseen)) == "/backup/x cannot be looked at: Permission denied"
+    gone = replace(
+        make_folder(exists=False, free_bytes=None), why_unseen="/backup cannot be looked at: Stale file handle"
+    )
+    assert refusal(FULL, situate(folder=gone)) == "/backup cannot be looked at: Stale file handle"
 
 
 def test_a_backup_of_a_raw_disk_makes_no_checkpoint() -> None:
@@ -178,6 +195,9 @@ def test_only_jobs_that_can_be_cancelled_are(vm: VmSample, reason: str) -> None:
 def test_cancelling_a_backup_says_what_is_lost() -> None:
     verdict = check(CancelJob(uuid=ID), situate(make_vm(jobs=(make_job(),))))
     assert (verdict.refusals, verdict.warnings) == ((), ("what was copied so far is thrown away",))
+    pull = replace(make_job(), scratch_used_bytes=0, scratch_total_bytes=GIB)
+    verdict = check(CancelJob(uuid=ID), situate(make_vm(jobs=(pull,))))
+    assert verdict.warnings == ("it is a pull backup: whoever reads it cannot go on",)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.builders import (
     make_qemu,
     make_vm,
 )
-from vmtop.actions.command import SetBalloon, SetStatsPeriod
+from vmtop.actions.command import SetBalloon, SetStatsPeriod, StartBackup
 from vmtop.actions.guard import check
 from vmtop.actions.verdict import BalloonPreview, Risk, Verdict
 from vmtop.derive.metrics import Level
@@ -257,3 +257,22 @@ def test_what_the_guard_lets_through_is_never_harmful(
         assert seen.used_bytes is not None
         least = seen.used_bytes + max(64 * MIB, int(0.1 * seen.used_bytes))
         assert target_bytes >= min(least, seen.maximum_bytes)
+
+
+@pytest.mark.parametrize(("present_s", "is_refused"), [(5, False), (0, False), (10, True), (None, True)])
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_period_is_taken_back_only_while_it_is_that_of_vmtop(
+    present_s: int | None, is_refused: bool, is_forced: bool
+) -> None:
+    command = SetStatsPeriod(uuid=ID, period_s=0, expected_s=5, is_forced=is_forced)
+    verdict = check(command, situate(make_vm(facts=make_facts(stats_period_s=present_s))))
+    assert verdict.is_refused is is_refused
+    assert not is_refused or "another program set it" in verdict.refusals[0]
+
+
+def test_only_a_forced_balloon_may_follow_an_old_reading() -> None:
+    old = "the last reading is 31 s old: vm-0001 may be another by now"
+    period = SetStatsPeriod(uuid=ID, period_s=0, is_forced=True)
+    assert check(period, situate(age_s=31.0)).refusals == (old,)
+    backup = StartBackup(uuid=ID, folder="/backup", is_forced=True)
+    assert old in check(backup, situate(age_s=31.0)).refusals

@@ -15,6 +15,7 @@ from vmtop.actions.command import (
     TakeSnapshot,
 )
 from vmtop.model.kind import SnapshotKind
+from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest
 from vmtop.units import GIB, MIB
 
@@ -46,3 +47,8 @@ QUIET = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY, is_quiesced=True
 )
 def test_a_command_says_what_it_is(command: Command, sentence: str) -> None:
     assert command.sentence(make_frame([make_vm(name="web-1", jobs=(make_job(),))]).vms[0]) == sentence
+
+
+def test_a_cancel_names_the_job_that_was_confirmed() -> None:
+    vm = make_frame([make_vm(name="web-1", jobs=(make_job(),))]).vms[0]
+    assert CancelJob(uuid=ID, kind=JobKind.SNAPSHOT).sentence(vm) == "cancel the snapshot of web-1"

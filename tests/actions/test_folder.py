@@ -1,4 +1,9 @@
+import errno
+import os
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from vmtop.actions.folder import make_folder, read_folder, remove_files
 
@@ -32,3 +37,24 @@ def test_files_are_removed_and_those_that_stay_are_named(tmp_path: Path) -> None
     paths = [str(tmp_path / name) for name in ("a", "b", "folder")]
     assert remove_files(paths) == [str(tmp_path / "folder")]
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ELOOP, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("holder, name", [(os, "statvfs"), (Path, "iterdir")])
+def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_empty(
+    tmp_path: Path, holder: object, name: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(holder, name, fail)
+    where = tmp_path if name == "statvfs" else tmp_path / "web"
+    assert read_folder(str(tmp_path), "web").why_unseen == f"{where} cannot be looked at: {os.strerror(number)}"
+
+
+def test_a_loop_or_a_file_in_place_of_the_inner_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    assert "cannot be looked at: Too many levels" in (read_folder(str(tmp_path / "loop")).why_unseen or "")
+    assert "cannot be looked at: Not a directory" in (read_folder(str(tmp_path), "file").why_unseen or "")
+    assert read_folder(str(tmp_path), "new").why_unseen is None

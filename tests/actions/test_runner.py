@@ -1,17 +1,18 @@
 import errno
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from tests.actions.rig import Rig
 from tests.actions.scenes import ID, make_checkpoint, make_snapshot, make_storage
-from tests.builders import START_S, make_facts, make_job, vm_uuid
+from tests.builders import make_facts, make_job, vm_uuid
 from tests.clocks import HandClock
 from vmtop.actions import copier
-from vmtop.actions.action import Action, Ending
+from vmtop.actions.action import Action, Ending, Outcome
 from vmtop.actions.audit import AuditRecord, Phase, find_undoable
 from vmtop.actions.command import (
     CancelJob,
@@ -28,12 +29,14 @@ from vmtop.actions.command import (
 from vmtop.actions.desk import MOST_CALLS, MOST_KEPT
 from vmtop.actions.runner import Runner
 from vmtop.actions.target import TargetState
+from vmtop.backends.backup_folder import write_record
 from vmtop.errors import AuditError, ControlError, OutputError
 from vmtop.model.capability import Capability
-from vmtop.model.kind import SnapshotKind
+from vmtop.model.kind import BackupKind, SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
-from vmtop.model.sample import VmState
-from vmtop.model.storage import BackupRequest, SnapshotRequest
+from vmtop.model.recovery import BackupRecord, DiskCopy
+from vmtop.model.sample import Answer, JobKind, VmState
+from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
 from vmtop.units import GIB, MIB
 
 DISKS = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY)
@@ -200,7 +203,7 @@ def test_an_audit_that_fails_after_the_act_is_said(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ControlError("cannot acquire state change lock", 68), "another job held the VM for too long (cannot acquire"),
+        (ControlError("cannot acquire state change lock", 68), "another job held the VM for too long: cannot acquire"),
         (ControlError("something odd"), "something odd"),
         (RuntimeError("oops"), "vmtop made a mistake: RuntimeError('oops')"),
     ],
@@ -218,17 +221,7 @@ def test_storage_that_cannot_be_read_is_a_failure_and_a_refusal_in_the_dialog(ri
     rig.control.errors["read_storage"] = ControlError("no route", 38)
     rig.runner.submit(FULL)
     assert last(rig)[0] is Ending.FAILED
-    answers: list[Any] = []
-    rig.runner.judge_soon(FULL, answers.append)
-    assert "no route" in answers[0].refusals[0]
-    rig.runner.read_storage_soon(ID, answers.append)
-    assert isinstance(answers[1], ControlError)
-
-
-def test_storage_is_read_for_whoever_asks(rig: Rig) -> None:
-    answers: list[Any] = []
-    rig.runner.read_storage_soon(ID, answers.append)
-    assert answers == [rig.control.storage]
+    assert "no route" in rig.runner.judge(FULL).refusals[0]
 
 
 # Balloons
@@ -294,7 +287,7 @@ def test_a_roll_back_that_fails_says_where_the_balloon_was_left(rig: Rig) -> Non
     rig.control.errors["set_balloon"] = ControlError("QEMU is gone", 55)
     rig.guest["swap_in_bytes"] = 50 * MIB
     rig.second(1)
-    assert "could not be set back to 4.0G: the VM is not in a state for this (QEMU is gone)" in last(rig)[1]
+    assert "could not be set back to 4.0G: the VM is not in a state for this: QEMU is gone" in last(rig)[1]
     assert [change.old for change in rig.runner.undoable()] == [4 * GIB]
 
 
@@ -410,10 +403,10 @@ def test_a_vm_without_an_answer_gets_no_second_action(held: Rig) -> None:
 
 def test_calls_that_hang_do_not_block_other_vms(held: Rig) -> None:
     for number in range(MOST_CALLS):
-        held.runner.submit(SetBalloon(uuid=vm_uuid(100 + number), target_bytes=GIB))
+        held.runner.submit(TakeSnapshot(uuid=vm_uuid(100 + number), request=DISKS))
     held.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
     assert len(held.work) == MOST_CALLS
-    held.clock.sleep(36)
+    held.clock.sleep(601)
     held.runner.actions()
     assert len(held.work) == MOST_CALLS + 1
     held.see()
@@ -424,14 +417,19 @@ def test_calls_that_hang_do_not_block_other_vms(held: Rig) -> None:
 def test_calls_run_on_threads_of_their_own(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     runner = Runner(rig.source, rig.audit, rig.newest, DEFAULT_POLICY, HandClock())
-    may_go_on, has_changed = Event(), Event()
+    may_go_on, has_ended = Event(), Event()
     rig.control.before_call = lambda name: _wait(may_go_on)
     action = runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
     assert action.outcome is None
-    runner.on_change(has_changed.set)
+
+    def see() -> None:
+        now = runner.action(action.id)
+        if now is not None and now.is_over:
+            has_ended.set()
+
+    runner.on_change(see)
     may_go_on.set()
-    assert has_changed.wait(5)
-    assert runner.run(SetStatsPeriod(uuid=ID, period_s=5), poll_s=5).outcome is not None
+    assert has_ended.wait(5)
     assert ending(runner.action(action.id))[0] is Ending.DONE
     runner.close()
     assert rig.control.is_closed
@@ -453,27 +451,14 @@ def test_old_actions_are_forgotten_but_not_those_under_way(held: Rig) -> None:
     assert len(held.runner.actions()) == MOST_KEPT
 
 
-def test_run_waits_for_the_end_and_reads_frames_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read() -> Any:
-        rig.clock.sleep(1)
-        asked = [call[2] for call in rig.asked()]
-        rig.vm["balloon_bytes"] = asked[-1] if asked else 4 * GIB
-        rig.see()
-        return rig.newest()
-
-    runner = Runner(rig.source, rig.audit, read, DEFAULT_POLICY, rig.clock, spawn=lambda work: work())
-    assert ending(runner.run(SMALLER, poll_s=0)) == (Ending.DONE, "reached 3.0G")
-
-
 # Undo
 
 
 def test_the_last_change_is_taken_back_once(rig: Rig) -> None:
     rig.runner.submit(A_LITTLE)
     rig.second(10)
-    (action,) = rig.runner.undo()
+    (action,) = rig.undo()
     assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
-    assert rig.runner.undo() == ()
     rig.second(2)
     assert ending(rig.runner.action(action.id)) == (Ending.DONE, "reached 4.0G")
     assert rig.runner.undoable() == ()
@@ -489,7 +474,7 @@ def test_undo_survives_a_restart_and_takes_several_back(rig: Rig, tmp_path: Path
     rig.second(10)
     again = Rig(tmp_path, balloon_bytes=4 * GIB - 64 * MIB)
     assert [change.action for change in again.runner.undoable()] == ["balloon", "period"]
-    again.runner.undo(2)
+    again.undo(2)
     again.second(2)
     assert again.asked() == [("set_balloon", ID, 4 * GIB), ("set_stats_period", ID, 0)]
 
@@ -501,17 +486,32 @@ def test_an_undo_is_judged_like_any_other_command(rig: Rig) -> None:
     rig.second(2)
     rig.used_bytes = 3 * GIB
     rig.second(5)
-    rig.runner.undo()
+    rig.undo()
     assert "the name of the VM has to be typed" in last(rig)[1]
 
 
 def test_an_audit_that_cannot_be_read_is_said(rig: Rig) -> None:
     rig.audit.path.mkdir()
     with pytest.raises(AuditError, match="Is a directory"):
-        rig.runner.undo()
+        rig.runner.undoable()
 
 
 # Backups
+
+
+def make_record() -> BackupRecord:
+    disk = DiskCopy(target="vda", file="20231114T220000Z.full.vda.qcow2", image_format="qcow2", capacity_bytes=20 * GIB)
+    return BackupRecord(
+        stamp="20231114T220000Z",
+        time_s=1_699_999_200,
+        uuid=ID,
+        name="web-1",
+        kind=BackupKind.FULL,
+        since=None,
+        checkpoint="vmtop-20231114T220000Z",
+        disks=(disk,),
+        is_done=True,
+    )
 
 
 def request_of(rig: Rig) -> BackupRequest:
@@ -567,12 +567,11 @@ def test_a_backup_that_fails_leaves_neither_checkpoint_nor_files(tmp_path: Path,
     assert list(other.parent.iterdir()) == [other]
 
 
-def test_a_backup_that_cannot_begin_leaves_no_checkpoint(rig: Rig) -> None:
+def test_a_backup_that_is_refused_deletes_no_checkpoint_for_it_would_be_of_another(rig: Rig) -> None:
     rig.control.errors["start_backup"] = ControlError("Bitmap already exists", 1)
-    rig.control.errors["delete_checkpoint"] = ControlError("no such checkpoint", 103)
     rig.runner.submit(FULL)
     assert last(rig) == (Ending.FAILED, "Bitmap already exists")
-    assert rig.asked()[-1] == ("delete_checkpoint", ID, CHECKPOINT)
+    assert [call[0] for call in rig.asked()] == ["start_backup"]
 
 
 def test_what_cannot_be_cleared_away_is_named(rig: Rig) -> None:
@@ -582,7 +581,7 @@ def test_what_cannot_be_cleared_away_is_named(rig: Rig) -> None:
     rig.second(1)
     assert last(rig)[1] == (
         f"Operation canceled; its checkpoint {CHECKPOINT} is deleted as soon as the VM runs, for it cannot be now: "
-        "another job held the VM for too long (busy)"
+        "another job held the VM for too long: busy"
     )
 
 
@@ -663,7 +662,7 @@ def test_the_late_end_of_an_earlier_backup_is_not_taken_for_this_ones(rig: Rig) 
     rig.second(10)
     begin_backup(rig)
     rig.end_backup(is_good=False)
-    rig.finished = (replace(rig.finished[0], ended_s=START_S + 5.0),)
+    rig.finished = (replace(rig.finished[0], ended_s=rig.clock.time() - 5.0),)
     rig.vm["jobs"] = (make_job(),)
     rig.second(1)
     assert only(rig).outcome is None
@@ -690,6 +689,7 @@ def test_an_incremental_backup_goes_on_from_the_files_in_its_folder(tmp_path: Pa
     inner = tmp_path / "web-1-00000000"
     inner.mkdir()
     (inner / "20231114T220000Z.full.vda.qcow2").write_text("")
+    write_record(str(inner), make_record())
     rig.control.storage = make_storage(checkpoints=(make_checkpoint(dirty_bytes=MIB),))
     rig.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path), is_incremental=True))
     assert request_of(rig).since == "vmtop-20231114T220000Z"
@@ -708,5 +708,152 @@ def test_whoever_keeps_recovery_points_may_complain(rig: Rig) -> None:
         on_backup=complain,
         spawn=lambda work: work(),
     )
-    action = runner.run(FULL, poll_s=0, is_waiting_for_backup=False)
-    assert action.progress == "copying; the manifest cannot be written"
+    runner.submit(FULL)
+    assert runner.actions()[-1].progress == "copying; the manifest cannot be written"
+
+
+def test_a_refused_size_leaves_the_move_on_its_way(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(4)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=100 * GIB))
+    first, second = rig.runner.actions()
+    assert first.outcome is None
+    assert ending(second)[0] is Ending.REFUSED
+    rig.second(30)
+    assert ending(rig.runner.actions()[0]) == (Ending.DONE, "reached 3.0G")
+    assert [(change.id, change.old) for change in rig.runner.undoable()] == [(first.id, 4 * GIB)]
+
+
+def test_a_size_that_cannot_be_asked_for_leaves_the_move_on_its_way(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+    rig.control.errors["set_balloon"] = ControlError("QEMU is busy", 68)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3500 * MIB))
+    assert last(rig)[0] is Ending.FAILED
+    rig.control.errors.clear()
+    # What was asked for in vain is in the list of calls, too.
+    rig.control.calls.pop()
+    rig.second(30)
+    assert ending(rig.runner.actions()[0]) == (Ending.DONE, "reached 3.0G")
+
+
+def test_a_step_that_waits_for_its_thread_is_not_asked_for_after_a_newer_size(held: Rig) -> None:
+    held.runner.submit(SMALLER)
+    held.work.popleft()()
+    held.runner.submit(SetBalloon(uuid=ID, target_bytes=3500 * MIB))
+    begin = held.work.popleft()
+    while not held.work:
+        held.second()
+    step = held.work.popleft()
+    # The heir takes over on its own thread while the step is due.
+    heir = Thread(target=begin)
+    heir.start()
+    deadline_s = monotonic() + 5
+    while not _is_replaced(held):
+        assert monotonic() < deadline_s
+    asked_before = len(held.asked())
+    step()
+    heir.join(5)
+    assert [call[2] for call in held.asked()[asked_before:]] == [3500 * MIB]
+    assert ending(held.runner.actions()[0]) == (Ending.FAILED, "given up for another size")
+
+
+def _is_replaced(rig: Rig) -> bool:
+    return any(errand.is_replaced for errand in rig.runner._desk.errands())
+
+
+def test_a_move_that_was_replaced_takes_no_step(held: Rig) -> None:
+    held.runner.submit(SMALLER)
+    held.work.popleft()()
+    (errand,) = held.runner._desk.errands()
+    errand.is_replaced = True
+    held.second(20)
+    held.runner._desk.call(errand, lambda each: None, 1.0)
+    assert not held.work
+    assert not errand.is_calling
+
+
+def test_an_action_ends_once(held: Rig) -> None:
+    held.runner.submit(SMALLER)
+    held.work.popleft()()
+    (errand,) = held.runner._desk.errands()
+    held.runner.close()
+    held.runner._desk.end(errand, Outcome(Ending.DONE, "reached 3.0G"))
+    assert [record.phase for record in held.records()] == [Phase.STARTED, Phase.ENDED]
+    assert last(held)[0] is Ending.FAILED
+
+
+def test_two_new_sizes_are_judged_one_after_another_and_the_last_wins(held: Rig) -> None:
+    held.runner.submit(SMALLER)
+    held.work.popleft()()
+    held.runner.submit(SetBalloon(uuid=ID, target_bytes=3800 * MIB))
+    held.runner.submit(SetBalloon(uuid=ID, target_bytes=3900 * MIB))
+    assert len(held.work) == 1
+    held.work.popleft()()
+    assert len(held.work) == 1
+    held.work.popleft()()
+    assert [call[2] for call in held.asked()] == [3687 * MIB, 3800 * MIB, 3900 * MIB]
+    assert [action.outcome is None for action in held.runner.actions()] == [False, False, True]
+
+
+def test_a_move_of_a_program_that_was_killed_can_be_taken_back(rig: Rig, tmp_path: Path) -> None:
+    rig.runner.submit(SMALLER)
+    again = Rig(tmp_path, balloon_bytes=3687 * MIB)
+    assert [(change.action, change.old) for change in again.runner.undoable()] == [("balloon", 4 * GIB)]
+
+
+def test_an_undo_leaves_the_period_of_another_program_alone(rig: Rig) -> None:
+    rig.vm["facts"] = make_facts(stats_period_s=0)
+    rig.see()
+    rig.runner.submit(SetStatsPeriod(uuid=ID, period_s=5))
+    rig.vm["facts"] = make_facts(stats_period_s=10)
+    rig.see()
+    rig.undo()
+    assert last(rig) == (Ending.REFUSED, "its period is 10 s, not the 5 s of vmtop: another program set it")
+    assert rig.asked() == [("set_stats_period", ID, 5)]
+
+
+@pytest.mark.parametrize("vm", [{"answer": Answer.HUNG}, COPYING])
+def test_what_is_refused_anyway_is_refused_before_storage_is_read(tmp_path: Path, vm: dict[str, Any]) -> None:
+    rig = Rig(tmp_path, **vm)
+    rig.control.errors["read_storage"] = ControlError("it took 30 s", 68)
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert last(rig)[0] is Ending.REFUSED
+    assert rig.source.opened == 0
+
+
+def test_the_guard_looks_at_the_frame_after_storage_was_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(uuid: str) -> StorageSample:
+        rig.vm.update(COPYING)
+        rig.see()
+        return make_storage()
+
+    monkeypatch.setattr(rig.control, "read_storage", read)
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert last(rig) == (Ending.REFUSED, "a job runs on web-1 already: backup")
+    assert rig.asked() == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CancelJob(uuid=ID),
+        LimitJob(uuid=ID, bytes_per_s=MIB),
+        ResumeVm(uuid=ID),
+        SMALLER,
+        SetStatsPeriod(uuid=ID, period_s=5),
+    ],
+)
+def test_what_is_quick_does_not_wait_behind_slow_calls(held: Rig, command: Command) -> None:
+    for number in range(MOST_CALLS):
+        held.runner.submit(TakeSnapshot(uuid=vm_uuid(100 + number), request=DISKS))
+    held.runner.submit(command)
+    assert len(held.work) == MOST_CALLS + 1
+
+
+def test_another_job_than_the_one_confirmed_is_not_cancelled(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, **COPYING)
+    rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.SNAPSHOT))
+    assert last(rig) == (Ending.REFUSED, "the snapshot of web-1 is over; what runs now is: backup")
+    rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.BACKUP))
+    assert rig.asked() == [("cancel_job", ID)]

@@ -115,7 +115,7 @@ def test_a_rate_is_an_amount_with_a_unit_or_none(text: str, bytes_per_s: int) ->
     assert parse_rate(text) == bytes_per_s
 
 
-@pytest.mark.parametrize("text", ["", "fast", "100", "0M", "-1M", "+1M", "10%", "100MB", "1M/min"])
+@pytest.mark.parametrize("text", ["", "fast", "100", "0M", "0.0001K", "-1M", "+1M", "10%", "100MB", "1M/min"])
 def test_what_is_no_rate_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="is no rate: write 100M for 100 MiB a second, or none for no limit"):
         parse_rate(text)

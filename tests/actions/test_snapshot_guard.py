@@ -18,7 +18,7 @@ from vmtop.actions.guard import check
 from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.model.kind import SnapshotKind
-from vmtop.model.sample import Answer, JobKind
+from vmtop.model.sample import Answer, JobKind, VmSample
 from vmtop.model.storage import SnapshotRequest
 from vmtop.units import GIB, MIB
 
@@ -116,6 +116,11 @@ def test_a_long_pause_and_a_weak_kind_are_warned_of() -> None:
             "1.0G are free where it is written, and 3.4G are needed",
         ),
         (
+            take(EXTERNAL),
+            situate(storage=make_storage(make_disk(), make_disk(target="vdb", folder_free_bytes=100 * MIB))),
+            "100M are free beside vdb, where its overlay grows, and 256M are needed",
+        ),
+        (
             take(DISK_ONLY, is_quiesced=True),
             situate(storage=make_storage(has_agent=False)),
             "the guest agent of vm-0001 is not connected, so file systems cannot be frozen",
@@ -169,9 +174,24 @@ def test_a_revert_needs_the_name_since_the_present_state_is_lost() -> None:
     assert not check(RevertSnapshot(uuid=ID, name="inside"), crashed).is_refused
 
 
-def test_a_revert_to_disks_alone_warns_that_the_guest_starts_anew() -> None:
-    verdict = check(RevertSnapshot(uuid=ID, name="over"), situate(storage=make_storage(snapshots=CHAIN)))
-    assert any("starts from its disks" in text for text in verdict.warnings)
+@pytest.mark.parametrize(
+    ("kind", "state", "vm", "words"),
+    [
+        (INTERNAL, "running", make_vm(), "QEMU is started anew, and the guest goes on as it was then"),
+        (EXTERNAL, "paused", make_vm(), "QEMU is started anew, and the guest is paused, as it was then"),
+        (INTERNAL, "running", make_off_vm(uuid=ID), "QEMU is started anew, and the guest goes on as it was then"),
+        (INTERNAL, "shutoff", make_vm(), "the VM is off afterwards"),
+        (
+            *(DISK_ONLY, "disk-snapshot", make_vm()),
+            "it holds no memory: the guest starts from its disks, as after a power failure",
+        ),
+        (DISK_ONLY, "disk-snapshot", make_off_vm(uuid=ID), "it holds no memory: the VM is off afterwards"),
+    ],
+)
+def test_a_revert_says_what_becomes_of_the_guest(kind: SnapshotKind, state: str, vm: VmSample, words: str) -> None:
+    storage = make_storage(snapshots=(make_snapshot("then", kind, state=state),))
+    verdict = check(RevertSnapshot(uuid=ID, name="then"), situate(vm, storage=storage))
+    assert verdict.warnings == (words, "all that happened since is lost")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ libvirt's own audit names the daemon, not the person. The same lines go to syslo
 them: `journalctl -t vmtop`. Lines are ASCII, so that no name of a VM can act on a terminal.
 """
 
+import errno
 import fcntl
 import json
 import os
 import pwd
 import syslog
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -23,10 +25,14 @@ from vmtop.errors import AuditError
 UNDOABLE = {"balloon", "period"}
 """Actions that have an old value to go back to."""
 
-_CHANGED = {"done", "failed"}
-"""Outcomes after which a value may be another than before."""
+_CHANGED = {None, "done", "failed", "pending"}
+"""Outcomes after which a value may be another than before; None while there is none, or there never will be."""
 
 _EMPTY = (None, "", ())
+
+LOCK_WAIT_S = 2.0
+"""How long another program may hold the file; a line takes milliseconds."""
+_LOCK_LOOK_S = 0.02
 
 _NO_LOGIN = 0xFFFF_FFFF
 """What the kernel tells of processes that no login started."""
@@ -181,6 +187,19 @@ class Audit:
         records = (parse_record(line) for line in content.decode(errors="replace").splitlines())
         return tuple(record for record in records if record is not None)
 
+    def _lock(self, descriptor: int) -> None:
+        """Have the file for oneself; whoever stops while it holds it must not hold up this program."""
+        give_up_s = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= give_up_s:
+                    raise OSError(errno.EWOULDBLOCK, "another program keeps it locked") from None
+                time.sleep(_LOCK_LOOK_S)
+            else:
+                return
+
     def _append(self, line: str) -> None:
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -188,7 +207,7 @@ class Audit:
         descriptor = os.open(self.path, flags, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor)
             size = os.fstat(descriptor).st_size
             # A line that a crash or a full disk cut short must not swallow this one.
             is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -237,25 +256,29 @@ def _parse_identity(value: object) -> Identity | None:
 
 
 def find_undoable(records: Iterable[AuditRecord], uri: str) -> tuple[Undo, ...]:
-    """Changes of VMs of this source that were not taken back, the newest first; of moves that stopped halfway, too."""
+    """Changes of VMs of this source that were not taken back, the newest first.
+
+    The last line of each action counts: moves that stopped halfway are changes, too, and those whose end nobody saw.
+    """
     undone: set[str] = set()
-    changes: list[Undo] = []
+    changes: dict[str, Undo] = {}
     for record in records:
-        if record.phase is not Phase.ENDED or record.outcome not in _CHANGED or record.uri != uri:
+        if record.uri != uri:
             continue
         if record.undoes is not None:
             if record.outcome == "done":
                 undone.add(record.undoes)
-        elif record.action in UNDOABLE and record.old is not None and record.old != record.new:
-            changes.append(
-                Undo(
-                    id=record.id,
-                    uuid=record.uuid,
-                    vm=record.vm,
-                    action=record.action,
-                    old=record.old,
-                    new=record.new,
-                    time_s=record.time_s,
-                )
+            continue
+        changes.pop(record.id, None)
+        is_changed = record.outcome in _CHANGED and record.old is not None and record.old != record.new
+        if record.action in UNDOABLE and is_changed and record.old is not None:
+            changes[record.id] = Undo(
+                id=record.id,
+                uuid=record.uuid,
+                vm=record.vm,
+                action=record.action,
+                old=record.old,
+                new=record.new,
+                time_s=record.time_s,
             )
-    return tuple(change for change in reversed(changes) if change.id not in undone)
+    return tuple(change for change in reversed(changes.values()) if change.id not in undone)

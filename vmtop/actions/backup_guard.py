@@ -95,6 +95,8 @@ def _why_not_there(case: _Case) -> Iterator[str]:
     command, folder, preview = case.command, case.now.folder, case.preview
     if not command.folder.startswith("/"):
         yield f"the folder needs its whole path, and {command.folder!r} is none"
+    elif folder is not None and folder.why_unseen is not None:
+        yield folder.why_unseen
     elif folder is not None and not folder.exists:
         yield f"there is no folder {folder.path}"
     if folder is not None:
@@ -113,7 +115,10 @@ def _warnings(case: _Case) -> Iterator[str]:
     if level is not None and (level is Level.SOFT or (level > Level.SOFT and case.command.is_forced)):
         yield f"the host is at {level.word}: {host.cause}; a backup needs memory, too"
     if preview.free_bytes is None:
-        yield "the folder cannot be seen from here: neither its free space nor what it holds is known"
+        yield (
+            "the folder cannot be seen from here: it has to be there already, neither its free space nor what it "
+            "holds is known, and no recovery point is recorded"
+        )
     elif preview.write_bytes is None:
         yield f"how much is to be written is not known; {_WHEN_FULL}"
     elif preview.free_bytes < needed_bytes(preview.write_bytes, case.now.policy):
@@ -134,8 +139,10 @@ def check_cancel(_command: CancelJob, subject: Subject, _now: Situation) -> Verd
     fixed = [kind for kind in whole if kind in _CANNOT_CANCEL]
     if fixed:
         return Verdict(refusals=(f"libvirt cannot cancel this kind of job: {', '.join(fixed)}",))
-    if JobKind.BACKUP in whole:
+    if any(job.kind is JobKind.BACKUP and job.scratch_total_bytes is None for job in vm.jobs):
         return Verdict(warnings=("what was copied so far is thrown away",))
+    if JobKind.BACKUP in whole:
+        return Verdict(warnings=("it is a pull backup: whoever reads it cannot go on",))
     return Verdict()
 
 

@@ -3,6 +3,10 @@
     FOLDER/web-1-5f2c1a90/20260105T120000Z.full.vda.qcow2
     FOLDER/web-1-5f2c1a90/20260105T130000Z.inc.vda.qcow2
 
+On a host whose folders we cannot see nobody makes the inner one, so that the files lie in the given folder itself:
+
+    FOLDER/web-1-5f2c1a90.20260105T120000Z.full.vda.qcow2
+
 The name of a checkpoint is `CHECKPOINT_PREFIX` and the time of its backup, so files and checkpoints find each other.
 Checkpoints without the prefix belong to other programs and are neither used nor deleted.
 """
@@ -74,15 +78,15 @@ def plan_backup(
         vm: Gives the folder its name.
         storage: Its disks and checkpoints.
         now_s: Wall clock, seconds since 1970: the name of the backup.
-        existing: Files in the VM's folder, as in `find_base`.
+        existing: Files in the VM's folder, as in `find_base`; None also when that folder cannot be made.
     """
     stamp = backup_stamp(now_s)
-    folder = f"{command.folder.rstrip('/')}/{vm_folder(vm.name, vm.uuid)}"
+    begin = f"{command.folder.rstrip('/')}/{vm_folder(vm.name, vm.uuid)}{'.' if existing is None else '/'}{stamp}"
     kind = "inc" if command.is_incremental else "full"
     formats = {disk.target: "qcow2" if disk.image_format == "qcow2" else "raw" for disk in storage.disks}
     base = find_base(storage, existing) if command.is_incremental else None
     return BackupRequest(
-        targets={disk: f"{folder}/{stamp}.{kind}.{_UNSAFE.sub('_', disk)}.{form}" for disk, form in formats.items()},
+        targets={disk: f"{begin}.{kind}.{_UNSAFE.sub('_', disk)}.{form}" for disk, form in formats.items()},
         formats=formats,
         checkpoint=CHECKPOINT_PREFIX + stamp if set(formats.values()) == {"qcow2"} else None,
         since=None if base is None else base.name,

@@ -53,6 +53,11 @@ def check_period(command: SetStatsPeriod, subject: Subject, _now: Situation) -> 
         refusals.append(f"the definition of {vm.name} is not known")
     elif not facts.has_balloon:
         refusals.append(f"{vm.name} has no balloon device, which would send the figures")
+    elif command.expected_s is not None:
+        # What it is put back to already does no harm: a reading may lag behind.
+        if facts.stats_period_s not in {command.expected_s, command.period_s}:
+            present = "not known" if facts.stats_period_s is None else f"{facts.stats_period_s} s"
+            refusals.append(f"its period is {present}, not the {command.expected_s} s of vmtop: another program set it")
     elif facts.stats_period_s and facts.stats_period_s != command.period_s and not command.is_forced:
         refusals.append(f"its period is {facts.stats_period_s} s, and another program may rely on it; it can be forced")
     return Verdict(refusals=tuple(refusals))

@@ -9,6 +9,7 @@ from typing import ClassVar
 from vmtop.actions.size import size_text
 from vmtop.derive.metrics import VmMetrics
 from vmtop.model.kind import SnapshotKind
+from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest
 
 _KIND_WORDS = {
@@ -45,6 +46,8 @@ class SetStatsPeriod:
     """0 for never."""
     is_forced: bool = False
     """Change it although another program may rely on the present one."""
+    expected_s: int | None = None
+    """Only if this is the present one: vmtop set it, and takes it back. None for any."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
@@ -121,10 +124,12 @@ class CancelJob:
 
     action: ClassVar[str] = "cancel"
     uuid: str
+    kind: JobKind | None = None
+    """Only if this is the job that runs. None for any."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
-        jobs = " and ".join(job.kind for job in vm.jobs if job.disk is None) or "job"
+        jobs = self.kind or " and ".join(job.kind for job in vm.jobs if job.disk is None) or "job"
         return f"cancel the {jobs} of {vm.name}"
 
 

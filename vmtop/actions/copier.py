@@ -14,6 +14,7 @@ from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
 from vmtop.backends.image_lock import is_written
+from vmtop.backends.qemu_image import CHECK_LIMIT_S
 from vmtop.derive.frame import Frame
 from vmtop.errors import ControlError, VmtopError
 from vmtop.model.policy import Policy
@@ -26,6 +27,15 @@ CLEAR_S = 60.0
 RELEASE_S = 10.0
 """libvirt tells the end of a backup a moment before QEMU lets go of its files."""
 _LOOK_S = 0.05
+
+CLOCK_DRIFT_RATIO = 1e-3
+"""The host tells how long a job took, our clock when it ended, and no two clocks go alike."""
+
+SIMULATED_SECOND_S = 2.0
+"""A simulated host has a clock of its own, of whole seconds, of which it tells the one before."""
+
+CHECKING = "checking its files"
+"""What an action is said to do while the files of its backup are checked, which may take an hour."""
 
 
 class Copier:
@@ -50,6 +60,7 @@ class Copier:
                 make_folder(inner)
             except OSError as error:
                 return Outcome(Ending.FAILED, f"the folder {inner} cannot be made: {error.strerror}")
+        control = self._desk.control()
         backup = RunningBackup(
             request=request,
             disks=storage.disks,
@@ -57,12 +68,22 @@ class Copier:
             began_monotonic_s=sample.monotonic_s,
             has_folder=folder is not None,
         )
-        try:
-            self._desk.control().start_backup(command.uuid, request)
-        except ControlError as error:
-            left = self._drop_checkpoint(errand, backup) + self._remove(backup)
-            return Outcome(Ending.FAILED, explain(error) + left)
+        # Two vmtops give the same names in the same second: whose record is there first may go on.
         note = self._tell(errand, backup, None)
+        if note and backup.has_folder:
+            return Outcome(Ending.FAILED, note.removeprefix("; "))
+        backup.asked_s = self._desk.clock.time()
+        if sample.is_simulated:
+            backup.asked_s = sample.time_s - SIMULATED_SECOND_S
+        try:
+            control.start_backup(command.uuid, request)
+        except ControlError as error:
+            if error.code is not None:
+                # What libvirt refuses leaves nothing, so that a checkpoint of this name is another's.
+                backup.is_ending = True
+                return Outcome(Ending.FAILED, explain(error) + self._tell(errand, backup, None, is_good=False))
+            backup.doubt = f"; {error}"
+            note += backup.doubt
         with self._desk.changed:
             errand.backup, errand.progress = backup, f"copying{note}"
             errand.deadline_s = self._desk.clock.monotonic() + self._policy.action_frame_s
@@ -82,13 +103,14 @@ class Copier:
         now_s, vm_uuid = frame.sample.monotonic_s, errand.command.uuid
         with self._desk.changed:
             errand.deadline_s = self._desk.clock.monotonic() + self._policy.action_frame_s
-        for job in frame.sample.finished:
-            if job.uuid == vm_uuid and job.kind is JobKind.BACKUP and job.ended_s >= backup.began_s:
-                self._finish(errand, backup, job)
-                return
         subject = find_subject(frame, vm_uuid)
         if subject is not None and any(job.kind is JobKind.BACKUP for job in subject.metrics.jobs):
             backup.was_seen, backup.gone_s = True, None
+            return
+        # Not only those of this sample: a small backup may end before its call returns.
+        end = next((job for job in frame.jobs.finished if job.uuid == vm_uuid and _is_end(job, backup)), None)
+        if end is not None:
+            self._finish(errand, backup, end)
             return
         backup.gone_s = now_s if backup.gone_s is None else backup.gone_s
         patience_s = self._policy.job_end_wait_s if backup.was_seen else self._policy.job_unseen_s
@@ -97,24 +119,30 @@ class Copier:
 
     def _finish(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> None:
         backup.is_ending = True
-        self._desk.call(errand, lambda each: self._end(each, backup, job), CLEAR_S)
+        is_checked = backup.has_folder and job is not None and job.is_good
+        limit_s = CHECK_LIMIT_S + CLEAR_S if is_checked else CLEAR_S
+        self._desk.call(errand, lambda each: self._end(each, backup, job), limit_s)
 
     def _end(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> Outcome:
         """Keep a good backup; of one that failed leave neither files nor checkpoint."""
         if job is not None and job.is_good is False:
             left = self._drop_checkpoint(errand, backup) + self._remove(backup)
             why = job.error or "the backup failed, and nobody said why: the VM may have ended meanwhile"
-            return Outcome(Ending.FAILED, f"{why}{left}{self._tell(errand, backup, job)}")
+            return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job)}")
         if job is None or job.is_good is None:
             # No later backup may go on from this one; its files may still be whole, and are the operator's.
             left = self._drop_checkpoint(errand, backup)
             why = "the backup is gone, and nobody told how it ended: its files may be incomplete"
-            return Outcome(Ending.FAILED, f"{why}{left}{self._tell(errand, backup, job)}")
+            return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job)}")
         self._wait_for_files(backup)
+        with self._desk.changed:
+            errand.progress = CHECKING
         note = self._tell(errand, backup, job)
         copied = "" if job.processed_bytes is None else f": {size_text(job.processed_bytes)} copied"
         # What nobody can put back, or is not whole, is no backup.
-        return Outcome(Ending.FAILED, f"ended{copied}{note}") if note else Outcome(Ending.DONE, f"done{copied}")
+        if note:
+            return Outcome(Ending.FAILED, f"ended{copied}{note}")
+        return Outcome(Ending.DONE, f"done{copied}{backup.doubt}")
 
     def _wait_for_files(self, backup: RunningBackup) -> None:
         """What QEMU still holds cannot be checked; it is not held for long."""
@@ -142,7 +170,9 @@ class Copier:
         left = remove_files(backup.request.targets.values()) if backup.has_folder else []
         return "".join(f"; {path} could not be removed" for path in left)
 
-    def _tell(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> str:
+    def _tell(
+        self, errand: Errand, backup: RunningBackup, job: FinishedJob | None, *, is_good: bool | None = None
+    ) -> str:
         """Tell whoever keeps recovery points; a complaint of theirs goes into the outcome."""
         run = BackupRun(
             action_id=errand.id,
@@ -154,7 +184,7 @@ class Copier:
             disks=backup.disks,
             began_s=backup.began_s,
             is_over=backup.is_ending,
-            is_good=None if job is None else job.is_good,
+            is_good=is_good if job is None else job.is_good,
             error=None if job is None else job.error,
             processed_bytes=None if job is None else job.processed_bytes,
         )
@@ -163,3 +193,11 @@ class Copier:
         except VmtopError as error:
             return f"; {error}"
         return ""
+
+
+def _is_end(job: FinishedJob, backup: RunningBackup) -> bool:
+    """A job that has ended may be this backup; only asked while no backup runs on its VM."""
+    if job.kind is not JobKind.BACKUP or job.is_good is None:
+        # One whose end nobody told is waited for, and given up, by `_follow`.
+        return False
+    return job.ended_s - (job.elapsed_s or 0.0) * (1 - CLOCK_DRIFT_RATIO) >= backup.asked_s

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from vmtop.actions.action import Action, Ending, Outcome
 from vmtop.actions.audit import Audit, AuditRecord, Phase
-from vmtop.actions.errand import Errand
+from vmtop.actions.command import SetBalloon, SetStatsPeriod
+from vmtop.actions.errand import URGENT, Errand
 from vmtop.actions.explain import explain
 from vmtop.actions.verdict import Verdict
 from vmtop.backends.base import Clock, Control
@@ -20,7 +21,9 @@ from vmtop.errors import AuditError, ControlError
 from vmtop.model.capability import Capability
 
 MOST_CALLS = 4
-"""Calls at once; libvirt serves five of one connection. Those that are overdue do not count."""
+"""Slow calls at once, so that disks are not swamped with snapshots and backups. Overdue ones do not count."""
+_QUICK = (*URGENT, SetBalloon, SetStatsPeriod)
+"""These neither count nor wait: each call has a connection of its own."""
 MOST_KEPT = 500
 """Actions that are remembered when they are over; the audit has them all."""
 
@@ -116,15 +119,24 @@ class Desk:
                 self._waiting.remove(found)
                 errand, begin, deadline_s = found
                 self._lanes.setdefault(errand.lane, errand)
+                errand.is_calling = True
             self.call(errand, begin, deadline_s)
 
     def call(self, errand: Errand, call: Call, deadline_s: float) -> None:
-        """Do a part of an errand on another thread."""
+        """Do a part of an errand on another thread; of one that is over nothing more."""
         with self.changed:
-            self._calls.add(errand.id)
+            if errand.is_over:
+                return
+            if not isinstance(errand.command, _QUICK):
+                self._calls.add(errand.id)
             errand.is_calling, errand.progress = True, "asking"
             errand.deadline_s = self.clock.monotonic() + deadline_s
         self.spawn(lambda: self._work(errand, call))
+
+    def hold_lane(self, errand: Errand) -> None:
+        """Have others of its lane wait for this errand instead of the one before."""
+        with self.changed:
+            self._lanes[errand.lane] = errand
 
     def leave_lane(self, errand: Errand) -> None:
         """Let others of its lane begin, although the errand goes on."""
@@ -133,10 +145,23 @@ class Desk:
                 del self._lanes[errand.lane]
 
     def end(self, errand: Errand, outcome: Outcome) -> None:
-        """Write an outcome down and keep it for good; whoever sees it finds it in the audit, too, and may go."""
+        """Write an outcome down and keep it for good; whoever sees it finds it in the audit, too, and may go.
+
+        The first outcome counts: an errand that ended already stays as it is.
+        """
+        if self._claim(errand):
+            self._conclude(errand, outcome)
+
+    def _claim(self, errand: Errand) -> bool:
+        """Take it on oneself to end an errand; False when somebody else did."""
         with self.changed:
+            if errand.is_ended:
+                return False
             errand.is_ended = True
             errand.ended_s, errand.deadline_s = self.clock.monotonic(), None
+            return True
+
+    def _conclude(self, errand: Errand, outcome: Outcome) -> None:
         outcome = self._written(errand, outcome)
         with self.changed:
             errand.outcome = outcome
@@ -204,8 +229,17 @@ class Desk:
         self.notify()
 
     def _may_begin(self, errand: Errand) -> bool:
+        if len(self._calls) >= MOST_CALLS and not isinstance(errand.command, _QUICK):
+            return False
         holder = self._lanes.get(errand.lane)
-        return (holder is None or holder.outcome is not None) and len(self._calls) < MOST_CALLS
+        return holder is None or holder.outcome is not None or self._may_replace(errand, holder)
+
+    def _may_replace(self, errand: Errand, holder: Errand) -> bool:
+        """A new size is judged while the balloon still moves, and one after another."""
+        if not isinstance(errand.command, SetBalloon) or holder.move is None:
+            return False
+        same = (each for each in self._errands if each.lane == errand.lane and isinstance(each.command, SetBalloon))
+        return not any(each.is_calling and each.outcome is None for each in same)
 
     def _work(self, errand: Errand, call: Call) -> None:
         try:
@@ -219,10 +253,11 @@ class Desk:
         with self.changed:
             self._calls.discard(errand.id)
             errand.is_calling = False
-        if outcome is not None:
-            if outcome.ending is not Ending.DONE and errand.move is None:
+            is_ending = outcome is not None and self._claim(errand)
+            if is_ending and outcome is not None and outcome.ending is not Ending.DONE and errand.move is None:
                 errand.new = errand.old
-            self.end(errand, outcome)
+        if is_ending and outcome is not None:
+            self._conclude(errand, outcome)
         self.pump()
         self.tell()
 

@@ -1,6 +1,7 @@
 """A command under way, as the runner keeps it."""
 
 from dataclasses import dataclass
+from math import inf
 
 from vmtop.actions.action import Action, Outcome
 from vmtop.actions.balloon_move import BalloonMove
@@ -21,6 +22,10 @@ class RunningBackup:
     began_s: float
     """Clock of the samples."""
     began_monotonic_s: float
+    asked_s: float = inf
+    """Wall clock right before libvirt was asked, on a simulated host its clock: what began before is another's."""
+    doubt: str = ""
+    """Why nobody knows whether it began, for its outcome; empty when it did."""
     was_seen: bool = False
     gone_s: float | None = None
     """Monotonic clock of the samples, since it is not seen any more. None while it is."""
@@ -53,12 +58,15 @@ class Errand:
     new: int | None = None
     is_calling: bool = False
     is_replaced: bool = False
-    """A newer size was asked of the same balloon."""
-    heir_of: "Errand | None" = None
-    """The errand that this one replaced."""
+    """A newer size is about to be asked of the same balloon."""
     is_ended: bool = False
     move: BalloonMove | None = None
     backup: RunningBackup | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is to be asked of the hypervisor."""
+        return self.is_ended or self.is_replaced
 
     @property
     def is_forced(self) -> bool:

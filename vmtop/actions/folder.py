@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from vmtop.actions.situation import FolderSample
@@ -11,19 +12,23 @@ from vmtop.actions.situation import FolderSample
 def read_folder(path: str, inner: str = "") -> FolderSample:
     """Look at a folder, and at the names in a folder inside it.
 
-    A folder that cannot be looked at counts as one that does not exist: nothing could be written there either.
+    One that cannot be looked at is not one that is empty: `why_unseen` tells why.
     """
     folder = Path(path)
+    seen = FolderSample(path=path, exists=False, free_bytes=None, inner=inner, names=frozenset())
     try:
         space = os.statvfs(folder)
-        exists = folder.is_dir()
-    except OSError:
-        return FolderSample(path=path, exists=False, free_bytes=None, inner=inner, names=frozenset())
-    names: frozenset[str] = frozenset()
-    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        names = frozenset(item.name for item in (folder / inner).iterdir())
-    # f_bavail: hypervisors are not root where it matters, and root's reserve is not for backups.
-    return FolderSample(path=path, exists=exists, free_bytes=space.f_bavail * space.f_frsize, inner=inner, names=names)
+        if not folder.is_dir():
+            return seen
+        # f_bavail: hypervisors are not root where it matters, and root's reserve is not for backups.
+        seen = replace(seen, exists=True, free_bytes=space.f_bavail * space.f_frsize)
+        return replace(seen, names=frozenset(item.name for item in (folder / inner).iterdir()))
+    except FileNotFoundError:
+        # No inner folder yet is an empty one.
+        return seen
+    except OSError as error:
+        where = folder / inner if seen.exists else folder
+        return replace(seen, why_unseen=f"{where} cannot be looked at: {error.strerror}")
 
 
 def make_folder(path: str) -> None:

@@ -35,11 +35,13 @@ class _Rule(NamedTuple):
     may_be_paused: bool = True
     may_have_job: bool = True
     """With a job running it is still judged by its own check."""
+    may_be_old: bool = False
+    """Force accepts an old reading, too."""
 
 
 _RULES: Mapping[type[Command], _Rule] = MappingProxyType(
     {
-        SetBalloon: _Rule(check_balloon, "can_balloon", may_be_paused=False),
+        SetBalloon: _Rule(check_balloon, "can_balloon", may_be_paused=False, may_be_old=True),
         SetStatsPeriod: _Rule(check_period, "can_balloon"),
         TakeSnapshot: _Rule(check_snapshot, "can_snapshot", may_have_job=False),
         RevertSnapshot: _Rule(check_revert, "can_snapshot", may_be_off=True, may_have_job=False),
@@ -61,23 +63,31 @@ def check(command: Command, now: Situation) -> Verdict:
     has it, is part of the command.
     """
     rule = _RULES[type(command)]
-    if now.capability.is_readonly:
-        return Verdict(refusals=("vmtop may change nothing here: it is read-only",))
-    if not getattr(now.capability, rule.ability):
-        return Verdict(refusals=(f"{now.frame.sample.uri} cannot do this",))
+    general = refuse(command, now)
     subject = find_subject(now.frame, command.uuid)
-    if subject is None:
-        return Verdict(refusals=("the VM is not there any more",))
-    general = _why_not(command, rule, subject, now)
+    if subject is None or now.capability.is_readonly or not getattr(now.capability, rule.ability):
+        return Verdict(refusals=general)
     verdict = rule.check(command, subject, now)
     return replace(verdict, refusals=(*general, *verdict.refusals))
 
 
+def refuse(command: Command, now: Situation) -> tuple[str, ...]:
+    """What speaks against any command of this kind, whatever its details; needs neither storage nor folder."""
+    rule = _RULES[type(command)]
+    if now.capability.is_readonly:
+        return ("vmtop may change nothing here: it is read-only",)
+    if not getattr(now.capability, rule.ability):
+        return (f"{now.frame.sample.uri} cannot do this",)
+    subject = find_subject(now.frame, command.uuid)
+    if subject is None:
+        return ("the VM is not there any more",)
+    return tuple(_why_not(command, rule, subject, now))
+
+
 def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) -> list[str]:
-    """What speaks against any action of this kind, whatever its details."""
     vm, refusals = subject.sample, []
-    is_forced = getattr(command, "is_forced", False)
-    if now.age_s > now.policy.action_frame_s and not is_forced:
+    may_be_old = rule.may_be_old and getattr(command, "is_forced", False)
+    if now.age_s > now.policy.action_frame_s and not may_be_old:
         refusals.append(f"the last reading is {duration_words(now.age_s)} old: {vm.name} may be another by now")
     if now.is_unanswered:
         refusals.append(f"an earlier action on {vm.name} got no answer yet")
@@ -92,4 +102,8 @@ def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) ->
         refusals.append(f"{vm.name} is {vm.state}: its guest would not answer until it goes on")
     if vm.jobs and not rule.may_have_job:
         refusals.append(f"a job runs on {vm.name} already: {', '.join(job.kind for job in vm.jobs)}")
+    if isinstance(command, CancelJob) and command.kind is not None:
+        kinds = [job.kind for job in vm.jobs if job.disk is None]
+        if kinds and command.kind not in kinds:
+            refusals.append(f"the {command.kind} of {vm.name} is over; what runs now is: {', '.join(kinds)}")
     return refusals

@@ -45,37 +45,50 @@ class Mover:
         self.targets: Mapping[str, Target] = {}
         """UUID -> what became of the size that was asked for, as of the last frame."""
 
-    def begin(self, errand: Errand, command: SetBalloon, now: Situation, subject: Subject) -> None:
-        """Ask for the first step; on a thread."""
+    def begin(self, errand: Errand, command: SetBalloon, now: Situation, subject: Subject) -> Outcome | None:
+        """Write down and ask for the first step of what the guard allows; on a thread.
+
+        A move of the same balloon gives way once this one is asked for; if that fails, it goes on.
+        """
         now_s = now.frame.sample.monotonic_s
         move = begin_move(subject, command.target_bytes, now_s, self._policy)
-        if errand.heir_of is not None and errand.heir_of.move is not None:
-            # Whoever presses the key again goes back to where it was before the first time.
-            move = replace(move, before_bytes=errand.heir_of.move.before_bytes)
+        rivals = self._hold_rivals(errand)
+        try:
+            if errand.outcome is not None or any(rival.is_calling for rival in rivals):
+                return Outcome(Ending.REFUSED, "the move before it got no answer yet")
+            for rival in rivals:
+                if rival.move is not None:
+                    # Whoever presses the key again goes back to where it was before the first time.
+                    move = replace(move, before_bytes=rival.move.before_bytes)
             errand.old = move.before_bytes
-        self._desk.control().set_balloon(command.uuid, move.step_bytes)
-        with self._desk.changed:
-            self._rest(errand, move)
-            self.targets = ask(self.targets, subject, command.target_bytes, now_s)
-        self._give_way(errand)
+            self._desk.write(errand, Phase.STARTED)
+            self._desk.control().set_balloon(command.uuid, move.step_bytes)
+            with self._desk.changed:
+                self._rest(errand, move)
+                self._desk.hold_lane(errand)
+                self.targets = ask(self.targets, subject, command.target_bytes, now_s)
+        finally:
+            if errand.move is None:
+                with self._desk.changed:
+                    for rival in rivals:
+                        rival.is_replaced = False
+        for rival in rivals:
+            # Where it was left is where this one begins, and this one knows where both began.
+            self._stop(rival, rival.old, "given up for another size")
+        return None
 
-    def take_over(self, errand: Errand) -> None:
-        """Have an errand take the place of those that move the same balloon or are about to."""
-        for rival in self._desk.errands():
-            is_same = rival.lane == errand.lane and isinstance(rival.command, SetBalloon)
-            # One that is overdue is left alone: the guard refuses the new one.
-            if is_same and rival.outcome is None:
-                rival.is_replaced, errand.heir_of = True, rival
-                if not rival.is_calling:
-                    self._give_way(rival)
-
-    def _give_way(self, errand: Errand) -> None:
+    def _hold_rivals(self, errand: Errand) -> list[Errand]:
+        """Have those that move the same balloon ask for no further step, and wait for an answer that is due."""
         with self._desk.changed:
-            is_due = errand.is_replaced and errand.move is not None and not errand.is_ended
-        if is_due:
-            # Where it was left is where the next one begins, and that one knows where both began.
-            errand.new = errand.old
-            self._desk.end(errand, Outcome(Ending.FAILED, "given up for another size"))
+            rivals = [
+                rival
+                for rival in self._desk.errands()
+                if rival is not errand and rival.lane == errand.lane and rival.move is not None
+            ]
+            for rival in rivals:
+                rival.is_replaced = True
+            self._desk.changed.wait_for(lambda: not any(rival.is_calling for rival in rivals), ANSWER_S)
+            return [rival for rival in rivals if not rival.is_ended]
 
     def leave(self) -> None:
         """End all moves where they are, since nobody will take their next steps; each can be taken back later."""
@@ -94,14 +107,13 @@ class Mover:
             ]
             self.targets = follow_targets(self.targets, before, frame, self._policy, resting)
         for errand in moving:
-            if errand.is_replaced and not errand.is_calling:
-                self._give_way(errand)
-            elif errand.move is not None and not errand.is_calling:
+            with self._desk.changed:
+                if errand.move is None or errand.is_calling or errand.is_over:
+                    continue
                 subject = find_subject(frame, errand.move.uuid)
                 move, decision = next_decision(errand.move, subject, frame.sample.monotonic_s, self._policy)
-                with self._desk.changed:
-                    self._rest(errand, move)
-                self._obey(errand, move, decision, newest)
+                self._rest(errand, move)
+            self._obey(errand, move, decision, newest)
 
     def _rest(self, errand: Errand, move: BalloonMove) -> None:
         errand.move, errand.progress = move, "moving"
@@ -134,6 +146,8 @@ class Mover:
             return
 
         def call(each: Errand) -> None:
+            if each.is_over:
+                return
             self._desk.control().set_balloon(move.uuid, move.step_bytes)
             with self._desk.changed:
                 self._rest(each, move)
@@ -141,11 +155,15 @@ class Mover:
         self._desk.call(errand, call, ANSWER_S)
 
     def _stop(self, errand: Errand, left_bytes: int | None, text: str) -> None:
-        errand.new = left_bytes
+        with self._desk.changed:
+            if not errand.is_ended:
+                errand.new = left_bytes
         self._desk.end(errand, Outcome(Ending.FAILED, text))
 
-    def _roll_back(self, errand: Errand, move: BalloonMove, reason: str, frame: Frame) -> Outcome:
+    def _roll_back(self, errand: Errand, move: BalloonMove, reason: str, frame: Frame) -> Outcome | None:
         """Give the guest back what it had. Without asking the guard, and even without an audit: it is in need."""
+        if errand.is_over:
+            return None
         back = size_text(move.before_bytes)
         record = AuditRecord(
             id=uuid.uuid4().hex,

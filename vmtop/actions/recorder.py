@@ -1,7 +1,8 @@
 """Keeps the records of backups, of which recovery points are made.
 
-A record is written when a backup begins, so that one whose end nobody saw is not taken for good, and again when it
-ended well and its files were checked. Of a backup that failed neither files nor record stay.
+A record is written right before a backup begins, so that its names are claimed and one whose end nobody saw is not
+taken for good, and again when it ended well and its files were checked. Of a backup that failed neither files nor
+record stay.
 """
 
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from vmtop.actions.action import BackupRun
 from vmtop.actions.backup_plan import CHECKPOINT_PREFIX, backup_stamp
-from vmtop.backends.backup_folder import read_backups, remove_backup, write_record
+from vmtop.backends.backup_folder import read_backups, remove_backup, reserve, write_record
 from vmtop.backends.base import Clock
 from vmtop.backends.qemu_image import PROGRAM, check_image
 from vmtop.derive.recovery import derive_points
@@ -26,10 +27,11 @@ class Recorder:
         self._clock = clock
 
     def __call__(self, run: BackupRun) -> None:
-        """Take note that a backup began or ended.
+        """Take note that a backup is about to begin, or ended.
 
         Raises:
-            ControlError: the record cannot be written, what failed cannot be removed, or a file is damaged.
+            ControlError: the record cannot be written or is another's, what failed cannot be removed, or a file is
+                damaged.
         """
         if not run.is_here:
             return
@@ -45,7 +47,7 @@ class Recorder:
             if checked.damage is not None:
                 raise DamagedImageError(checked.damage)
         elif not run.is_over:
-            write_record(folder, record)
+            reserve(folder, record)
 
 
 def build_record(run: BackupRun) -> tuple[str, BackupRecord]:
@@ -93,10 +95,12 @@ def check_backup_files(folder: str, record: BackupRecord, now_s: float) -> Backu
 
 
 def files_without_worth(folder: str) -> frozenset[str]:
-    """Names of files from which no later backup may go on: something is wrong with them, or what they stand on."""
+    """Names in a folder from which no later backup may go on: no record of a backup without a problem has them."""
     try:
         backups, _ = read_backups(folder)
-    except ControlError:  # no folder, no files
+        names = frozenset(item.name for item in Path(folder).iterdir())
+    except (ControlError, OSError):  # no folder, no files; why it cannot be seen is told by whoever looks at it
         return frozenset()
-    bad = [point.backup for point in derive_points(backups) if point.problem is not None]
-    return frozenset(disk.file for backup in bad for disk in backup.record.disks)
+    good = [point.backup for point in derive_points(backups) if point.problem is None]
+    here = str(Path(folder).absolute())
+    return names.difference(disk.file for each in good if each.folder == here for disk in each.record.disks)

@@ -1,6 +1,6 @@
 """Carries out commands: guard on the newest frame -> audit "started" -> control -> audit outcome.
 
-Nothing here blocks the caller but `judge`, `read_storage` and `run`: calls of a control run on daemon threads. The
+Nothing here blocks the caller but `judge` and `read_storage`: calls of a control run on daemon threads. The
 actions of one VM go one after another; those that cancel or limit a job pass the others. Whoever reads samples hands
 each new frame to `tick`: that moves balloons step by step, sees backups end, and notices that an answer is overdue.
 """
@@ -31,7 +31,7 @@ from vmtop.actions.desk import Desk, Source, start_thread
 from vmtop.actions.errand import URGENT, Errand
 from vmtop.actions.explain import explain
 from vmtop.actions.folder import read_folder
-from vmtop.actions.guard import check
+from vmtop.actions.guard import check, refuse
 from vmtop.actions.mover import ANSWER_S, Mover
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import FolderSample, Newest, Situation, Subject, find_subject
@@ -129,13 +129,9 @@ class Runner:
         if newest is None:
             return Verdict(refusals=(NOT_READ,))
         try:
-            return check(command, self._situation(command, newest, None))
+            return self._judge(command, newest, None)[1]
         except ControlError as error:
             return Verdict(refusals=(explain(error),))
-
-    def judge_soon(self, command: Command, reply: Callable[[Verdict], None]) -> None:
-        """Give `reply`, on another thread, what `judge` says."""
-        self._desk.spawn(lambda: reply(self.judge(command)))
 
     def read_storage(self, vm_uuid: str) -> StorageSample:
         """Disks, snapshots and checkpoints of a VM; may block.
@@ -144,18 +140,6 @@ class Runner:
             ControlError: they cannot be read.
         """
         return self._desk.control().read_storage(vm_uuid)
-
-    def read_storage_soon(self, vm_uuid: str, reply: Callable[[StorageSample | ControlError], None]) -> None:
-        """Give `reply`, on another thread, what `read_storage` returns or raises."""
-
-        def work() -> None:
-            try:
-                answer: StorageSample | ControlError = self.read_storage(vm_uuid)
-            except ControlError as error:
-                answer = error
-            reply(answer)
-
-        self._desk.spawn(work)
 
     def submit(self, command: Command, *, confirmed_name: str = "", undoes: str | None = None) -> Action:
         """Hand over a command; it goes its way by itself.
@@ -167,65 +151,6 @@ class Runner:
             confirmed_name: The VM's name as the operator typed it, where a verdict asks for it.
             undoes: Id of the action that this one takes back.
         """
-        return self._submit(command, confirmed_name, undoes).shown(self._desk.clock.monotonic())
-
-    def run(
-        self, command: Command, *, confirmed_name: str = "", poll_s: float = 1.0, is_waiting_for_backup: bool = True
-    ) -> Action:
-        """Hand over a command, and wait until it ended or its answer is overdue; ticks by itself meanwhile.
-
-        Args:
-            command: What is asked for.
-            confirmed_name: As in `submit`.
-            poll_s: Time between two frames.
-            is_waiting_for_backup: Wait for the end of a backup; otherwise only until it began.
-        """
-        errand = self._submit(command, confirmed_name, None)
-
-        def is_settled() -> bool:
-            return errand.outcome is not None or (errand.backup is not None and not is_waiting_for_backup)
-
-        while True:
-            with self._desk.changed:
-                if self._desk.changed.wait_for(is_settled, poll_s):
-                    return errand.shown(self._desk.clock.monotonic())
-            newest = self._read_newest()
-            if newest is not None:
-                self.tick(newest)
-            self._desk.see_deadlines()
-
-    def undoable(self) -> tuple[Undo, ...]:
-        """Changes of this source that can be taken back, the newest first; those of earlier runs, too.
-
-        Raises:
-            AuditError: the audit cannot be read.
-        """
-        return find_undoable(self._desk.audit.read(), self._desk.source.uri)
-
-    def undo(self, count: int = 1, *, confirmed_name: str = "", is_forced: bool = False) -> tuple[Action, ...]:
-        """Take back the last changes, each by a command that the guard judges like any other.
-
-        Raises:
-            AuditError: the audit cannot be read.
-        """
-        under_way = {errand.undoes for errand in self._desk.errands()}
-        changes = [change for change in self.undoable() if change.id not in under_way]
-        return tuple(
-            self.submit(undo_command(change, is_forced=is_forced), confirmed_name=confirmed_name, undoes=change.id)
-            for change in changes[:count]
-        )
-
-    def tick(self, newest: Newest) -> None:
-        """Take note of a new frame; the same one again changes nothing but deadlines."""
-        with self._ticking:
-            if newest.frame is not self._frame:
-                before, self._frame = self._frame, newest.frame
-                self._mover.follow(before, newest)
-                self._copier.follow(newest.frame)
-        self._desk.see_deadlines()
-        self._desk.pump()
-
-    def _submit(self, command: Command, confirmed_name: str, undoes: str | None) -> Errand:
         newest, clock = self._read_newest(), self._desk.clock
         subject = None if newest is None else find_subject(newest.frame, command.uuid)
         errand = Errand(
@@ -238,28 +163,43 @@ class Runner:
             time_s=clock.time(),
             begun_s=clock.monotonic(),
         )
-        if isinstance(command, SetBalloon):
-            self._mover.take_over(errand)
         self._desk.add(errand, self._begin, DEADLINES_S[type(command)])
         self._desk.see_deadlines()
         self._desk.pump()
-        return errand
+        return errand.shown(clock.monotonic())
+
+    def undoable(self) -> tuple[Undo, ...]:
+        """Changes of this source that can be taken back, the newest first; those of earlier runs, too.
+
+        Raises:
+            AuditError: the audit cannot be read.
+        """
+        return find_undoable(self._desk.audit.read(), self._desk.source.uri)
+
+    def tick(self, newest: Newest) -> None:
+        """Take note of a new frame; the same one again changes nothing but deadlines."""
+        with self._ticking:
+            if newest.frame is not self._frame:
+                before, self._frame = self._frame, newest.frame
+                self._mover.follow(before, newest)
+                self._copier.follow(newest.frame)
+        self._desk.see_deadlines()
+        self._desk.pump()
 
     def _begin(self, errand: Errand) -> Outcome | None:
         """Judge, write down, and do; on a thread."""
         command, newest = errand.command, self._read_newest()
         if newest is None:
             return Outcome(Ending.REFUSED, NOT_READ)
-        now = self._situation(command, newest, errand)
-        verdict = errand.verdict = check(command, now)
-        subject = find_subject(newest.frame, command.uuid)
+        now, verdict = self._judge(command, newest, errand)
+        errand.verdict = verdict
+        subject = find_subject(now.frame, command.uuid)
         if subject is None or (reason := _why_not(errand, verdict, subject)):
             return Outcome(Ending.REFUSED, "; ".join(verdict.refusals) if subject is None else reason)
         errand.old, errand.new = _values(command, subject)
-        self._desk.write(errand, Phase.STARTED)
         if isinstance(command, SetBalloon):
-            self._mover.begin(errand, command, now, subject)
-            return None
+            return self._mover.begin(errand, command, now, subject)
+        self._desk.write(errand, Phase.STARTED)
         if isinstance(command, StartBackup) and now.storage is not None:
             return self._copier.begin(errand, command, now, subject, now.storage)
         began_s = self._desk.clock.monotonic()
@@ -267,28 +207,43 @@ class Runner:
         took = f"done in {duration_words(self._desk.clock.monotonic() - began_s)}"
         return Outcome(Ending.DONE, took if stood_s is None else f"{took}; the guest stood still for {stood_s:.2f} s")
 
-    def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
+    def _judge(self, command: Command, newest: Newest, errand: Errand | None) -> tuple[Situation, Verdict]:
+        """Refuse at once what is refused whatever its details; storage may take long, and is read after that.
+
+        Raises:
+            ControlError: storage cannot be read.
+        """
+        now = self._situation(command, newest, errand)
+        if not isinstance(command, _NEED_STORAGE):
+            return now, check(command, now)
+        refusals = refuse(command, now)
+        if refusals:
+            return now, Verdict(refusals=refusals)
+        storage = self.read_storage(command.uuid)
+        newest = self._read_newest() or newest
         subject = find_subject(newest.frame, command.uuid)
-        capability = self._desk.source.capability
-        can_ask = subject is not None and not capability.is_readonly
+        folder = None if subject is None else _read_folder(command, newest.frame, subject)
+        now = replace(self._situation(command, newest, errand), storage=storage, folder=folder)
+        return now, check(command, now)
+
+    def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
+        """What is known without asking anybody."""
         holder = self._desk.holder((command.uuid, False))
         is_unanswered = holder is not None and holder is not errand and holder.outcome is not None
         return Situation(
             frame=newest.frame,
             policy=self._policy,
-            capability=capability,
+            capability=self._desk.source.capability,
             age_s=newest.age_s,
-            storage=self.read_storage(command.uuid) if can_ask and isinstance(command, _NEED_STORAGE) else None,
-            folder=None if subject is None else _read_folder(command, newest.frame, subject),
             is_unanswered=is_unanswered and not isinstance(command, URGENT),
         )
 
 
 def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:
-    """The command that takes a change back. A period of ours may always be taken back."""
+    """The command that takes a change back; of a period only while it is the one that was set then."""
     if change.action == SetBalloon.action:
         return SetBalloon(uuid=change.uuid, target_bytes=change.old, is_forced=is_forced)
-    return SetStatsPeriod(uuid=change.uuid, period_s=change.old, is_forced=True)
+    return SetStatsPeriod(uuid=change.uuid, period_s=change.old, is_forced=is_forced, expected_s=change.new)
 
 
 def _why_not(errand: Errand, verdict: Verdict, subject: Subject) -> str:

@@ -41,7 +41,9 @@ class FolderSample:
     names: frozenset[str]
     """Files that are there already."""
     worthless: frozenset[str] = frozenset()
-    """Those of backups that cannot be restored, or not yet."""
+    """Those that are not of a backup that can be restored."""
+    why_unseen: str | None = None
+    """Why it, or the folder inside it, cannot be looked at, as a sentence. None when it was."""
 
     @property
     def usable(self) -> frozenset[str]:

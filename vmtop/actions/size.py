@@ -63,9 +63,12 @@ def parse_rate(text: str) -> int:
     if typed.lower() == "none":
         return 0
     match = _SIZE.fullmatch(typed.removesuffix("/s"))
-    if match is None or match["sign"] or match["unit"] == "%" or float(match["number"]) == 0:
+    rate = 0
+    if match is not None and not match["sign"] and match["unit"] != "%":
+        rate = math.floor(float(match["number"]) * _UNITS[match["unit"][0].upper()])
+    if not rate:  # less than a byte would be no limit
         raise UsageError(f"{typed!r} is no rate: write 100M for 100 MiB a second, or none for no limit")
-    return math.floor(float(match["number"]) * _UNITS[match["unit"][0].upper()])
+    return rate
 
 
 def parse_target(text: str, vm: VmMetrics, policy: Policy) -> int:

@@ -1,6 +1,7 @@
 """May this snapshot be taken, reverted to, deleted, and what would it mean?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.situation import Situation, Subject
@@ -11,6 +12,7 @@ from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import Policy
+from vmtop.model.sample import VmState
 from vmtop.model.storage import SnapshotInfo, SnapshotRequest, StorageSample
 
 CAN_DELETE_MIXED = 9_010_000
@@ -87,6 +89,7 @@ def _why_not_take(
         yield f"a host device is passed through to {vm.name}: its memory cannot be kept"
     if kind is SnapshotKind.EXTERNAL:
         yield from _why_not_memory(request, now)
+        yield from _why_not_overlays(storage, now.policy)
     elif request.memory_path is not None:
         yield "only a live snapshot with memory has a file for the memory"
     if request.is_quiesced and kind is not SnapshotKind.DISK_ONLY:
@@ -109,6 +112,15 @@ def _why_not_memory(request: SnapshotRequest, now: Situation) -> Iterator[str]:
         yield f"there is no folder {folder.path}"
     elif folder is not None and path.rpartition("/")[2] in folder.names:
         yield f"{path} exists already"
+
+
+def _why_not_overlays(storage: StorageSample, policy: Policy) -> Iterator[str]:
+    """The memory may go elsewhere; what the guest writes from now on goes beside each disk."""
+    needed = needed_bytes(0, policy)
+    for disk in storage.disks:
+        if disk.folder_free_bytes is not None and disk.folder_free_bytes < needed:
+            free = size_text(disk.folder_free_bytes)
+            yield f"{free} are free beside {disk.target}, where its overlay grows, and {size_text(needed)} are needed"
 
 
 def _warnings(
@@ -154,12 +166,29 @@ def check_revert(command: RevertSnapshot, subject: Subject, now: Situation) -> V
     if snapshot.kind is not SnapshotKind.INTERNAL and not storage.can_revert_external:
         refusals.append("this libvirt cannot revert to snapshots outside of the disks; 9.9 can")
     refusals += _below_overlays(snapshot, storage, "reverting would leave them without what they stand on")
-    warnings = ["QEMU is started anew; all that happened since is lost"]
-    if snapshot.kind is SnapshotKind.DISK_ONLY:
-        warnings.append("it holds no memory: the guest starts from its disks, as after a power failure")
     return Verdict(
-        refusals=tuple(refusals), warnings=tuple(warnings), needs_name="the present state of the VM will be lost"
+        refusals=tuple(refusals),
+        warnings=(_afterwards(snapshot, subject), "all that happened since is lost"),
+        needs_name="the present state of the VM will be lost",
     )
+
+
+_GOES_ON: Mapping[str, str] = MappingProxyType(
+    {
+        "running": "QEMU is started anew, and the guest goes on as it was then",
+        "paused": "QEMU is started anew, and the guest is paused, as it was then",
+    }
+)
+"""State of the VM at a snapshot with memory -> what becomes of the guest."""
+
+
+def _afterwards(snapshot: SnapshotInfo, subject: Subject) -> str:
+    """What a revert makes of the guest."""
+    if snapshot.kind is SnapshotKind.DISK_ONLY:
+        if subject.sample.state is VmState.RUNNING:
+            return "it holds no memory: the guest starts from its disks, as after a power failure"
+        return "it holds no memory: the VM is off afterwards"
+    return _GOES_ON.get(snapshot.state, "the VM is off afterwards")
 
 
 def check_delete(command: DeleteSnapshot, subject: Subject, now: Situation) -> Verdict:
