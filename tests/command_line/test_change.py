@@ -18,6 +18,7 @@ from vmtop.cli import main
 from vmtop.command_line import change
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
+from vmtop.errors import RefusedError
 from vmtop.units import GIB, MIB
 
 
@@ -47,6 +48,17 @@ def test_sizes_are_typed_as_in_the_dialog(size: str, sentence: str, rig: Rig) ->
     assert rig.told()["sentence"] == f"Set the balloon of web-01 {sentence}, from 4.0G"
 
 
+@pytest.mark.parametrize(
+    "words", [("balloon", "web-01", "3900M"), ("backup", "web-01", "--to", "/b"), ("snapshot", "web-01"), ("undo",)]
+)
+def test_the_name_of_another_vm_confirms_nothing_also_where_none_is_needed(words: tuple[str, ...], rig: Rig) -> None:
+    assert rig.type("balloon", "web-01", "3950M", "--yes") == 0
+    before = rig.records()
+    with pytest.raises(RefusedError, match="nothing was done: --confirm 'web-02' is not the name of the VM"):
+        rig.type(*words, "--confirm", "web-02")
+    assert rig.records() == before
+
+
 def test_undo_takes_back_the_newest_change_first_and_as_many_as_wanted(rig: Rig) -> None:
     for size in ("3900M", "3800M"):
         assert rig.type("balloon", "web-01", size, "--yes") == 0
@@ -69,7 +81,7 @@ def test_backups_are_full_or_incremental_with_a_limit_and_the_new_files_are_told
     told = rig.told()
     assert told["sentence"] == "Back up all disks of web-01 to /backup, at most 100M/s for each disk"
     (path,) = told["preview"]["files"]
-    assert path == f"/backup/{vm_folder('web-01', told['uuid'])}/20260105T120000Z.full.vda.qcow2"
+    assert path == f"/backup/{vm_folder('web-01', told['uuid'])}.20260105T120000Z.full.vda.qcow2"
     assert rig.said() == "its files are simulated, so no recovery point is recorded\n"
 
     assert rig.type("backup", "web-01", "--to", "/backup", "--incremental", "--yes") == 1

@@ -30,7 +30,7 @@ from vmtop.actions.command import (
 )
 from vmtop.actions.desk import Source
 from vmtop.actions.recorder import Recorder
-from vmtop.actions.runner import Runner
+from vmtop.actions.runner import Runner, undo_command
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.target import Target, TargetState
 from vmtop.actions.verdict import BalloonPreview
@@ -127,7 +127,8 @@ class Operator:
         return outcome_of(self.end(self.submit(command, name)))
 
     def undo(self) -> tuple[Ending, str]:
-        (action,) = self.runner.undo()
+        (change, *_) = self.runner.undoable()
+        action = self.runner.submit(undo_command(change), undoes=change.id)
         return outcome_of(self.end(action))
 
     def begin_backup(self, guest: Guest, folder: Path) -> Action:

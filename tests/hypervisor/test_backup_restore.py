@@ -143,7 +143,7 @@ def test_full_and_incremental_backups_under_writes_give_back_the_disk_of_each_mo
 def test_ctrl_c_cancels_a_backup_and_leaves_nothing_of_it(guest: Guest, program: Program) -> None:
     files, checkpoints = program.files(), guest.domain.listAllCheckpoints()
     backup = program.start_backup("--rate", "1M")
-    wait_until(lambda: any(name.endswith(".json") for name in program.files() - files), "its record")
+    wait_until(program.is_copying, "its job")
     (point, *_) = reversed(program.run("recovery", str(program.folder))["vms"][0]["points"])
     assert point["problem"].endswith("is still being written")
     backup.send_signal(signal.SIGINT)
@@ -157,9 +157,8 @@ def test_ctrl_c_cancels_a_backup_and_leaves_nothing_of_it(guest: Guest, program:
 def test_a_backup_whose_program_was_killed_never_ended_and_nothing_is_built_on_it(
     guest: Guest, program: Program
 ) -> None:
-    files = program.files()
     backup = program.start_backup("--rate", "2M")
-    wait_until(lambda: any(name.endswith(".json") for name in program.files() - files), "its record")
+    wait_until(program.is_copying, "its job")
     backup.kill()
     backup.communicate()
     guest.domain.abortJob()

@@ -169,6 +169,22 @@ def test_below_the_floor_the_name_has_to_be_typed() -> None:
     stage.play(scene)
 
 
+def test_a_name_that_was_typed_for_one_size_does_not_serve_for_another() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press(*["minus"] * 7)
+        await stage.wait_for_text("its name has to be typed")
+        card = stage.app.screen
+        assert isinstance(card, ConfirmScreen)
+        await stage.press("enter")
+        card._names[SetBalloon(uuid=vm_uuid(1), target_bytes=4 * GIB - 6 * STEP)] = "web-1"
+        card.action_confirm()
+        await stage.wait_for_text("Type web-1 to go on")
+        assert operator.submitted == []
+
+    stage, operator = stage_of([web()])
+    stage.play(scene)
+
+
 def test_escape_while_the_name_is_typed_goes_back_to_the_card() -> None:
     async def scene(stage: Stage) -> None:
         await stage.press(*["minus"] * 7)
@@ -549,7 +565,7 @@ def test_a_period_is_put_back_at_the_end_if_that_was_chosen() -> None:
     assert stage.app.left_undone == ""
     assert operator.submitted == [
         (SetStatsPeriod(uuid=vm_uuid(1), period_s=5), "", None),
-        (SetStatsPeriod(uuid=vm_uuid(1), period_s=0, is_forced=True), "", "action-0"),
+        (SetStatsPeriod(uuid=vm_uuid(1), period_s=0, expected_s=5), "", "action-0"),
     ]
 
 
@@ -561,6 +577,7 @@ def test_a_period_that_cannot_be_put_back_is_said_after_the_end() -> None:
         operator.ending = Ending.FAILED
 
     stage, operator = stage_of([silent()])
+    operator.ending = Ending.DONE
     stage.play(scene)
     assert stage.app.left_undone == "web-1: its statistics period was not put back: that is how it ended"
 
@@ -573,6 +590,20 @@ def test_a_period_that_somebody_else_set_meanwhile_is_left_alone() -> None:
         await stage.publish(make_frame([web(facts=make_facts(stats_period_s=10))], at_s=7))
 
     stage, operator = stage_of([silent()])
+    operator.ending = Ending.DONE
+    stage.play(scene)
+    assert len(operator.submitted) == 1
+
+
+@pytest.mark.parametrize("ending", [Ending.REFUSED, Ending.FAILED, Ending.PENDING, None])
+def test_a_period_that_was_not_set_for_sure_is_not_put_back(ending: Ending | None) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("p", "tab")
+        await stage.wait_for_text("do it")
+        await stage.press("enter")
+
+    stage, operator = stage_of([silent()])
+    operator.ending = ending
     stage.play(scene)
     assert len(operator.submitted) == 1
 

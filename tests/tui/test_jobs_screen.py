@@ -55,7 +55,7 @@ def test_a_job_is_cancelled_through_the_card() -> None:
         assert isinstance(stage.app.screen, JobsScreen)
 
     Stage(frame, operator=operator).play(scene)
-    assert [command for command, _, _ in operator.submitted] == [CancelJob(uuid=vm_uuid(1))]
+    assert [command for command, _, _ in operator.submitted] == [CancelJob(uuid=vm_uuid(1), kind=JobKind.BACKUP)]
 
 
 def test_a_backup_is_throttled_to_what_is_typed_and_mistakes_can_be_put_right() -> None:

@@ -153,7 +153,7 @@ def test_another_kind_can_be_taken_and_kinds_that_are_not_possible_cannot() -> N
 
 def test_what_cannot_be_read_is_told_in_words() -> None:
     async def scene(stage: Stage) -> None:
-        await open_snapshots(stage, "Snapshots cannot be read: another job held the VM for too long (locked).")
+        await open_snapshots(stage, "Snapshots cannot be read: another job held the VM for too long: locked.")
         await stage.press("t", "r", "x")
         assert isinstance(stage.app.screen, SnapshotsScreen)
 

@@ -101,7 +101,9 @@ def consequences(storage: StorageSample, name: str, vm: VmSample | None = None) 
 
 def test_what_a_revert_and_a_deletion_would_do_is_told_before_any_key() -> None:
     text = consequences(make_storage(snapshots=(make_snapshot("base"),)), "base")
-    assert "revert    QEMU is started anew; all that happened since is lost" in text
+    assert (
+        "revert    QEMU is started anew, and the guest goes on as it was then; all that happened since is lost" in text
+    )
     assert "delete    there will be no way back to base" in text
 
 

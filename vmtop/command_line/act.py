@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vmtop.actions.action import Action, Ending
 from vmtop.actions.command import CancelJob, Command, SetBalloon, StartBackup
+from vmtop.actions.copier import CHECKING
 from vmtop.actions.situation import find_subject
 from vmtop.actions.size import size_text
 from vmtop.actions.verdict import Verdict
@@ -83,9 +84,9 @@ def perform(
             return unasked
     action = runner.submit(command, confirmed_name=name, undoes=undoes)
     with noted_interrupts() as interrupt:
-        while action.outcome is None and not interrupt.number:
+        while _goes_on(session, action) and not interrupt.number:
             action = _look(place, session, action)
-        if interrupt.number and action.outcome is None:
+        if interrupt.number and _goes_on(session, action):
             console.note(f"interrupted: {_STOPS.get(type(command), _leave)(place, session, action)}")
         elif action.outcome is not None and not wanted.json:
             is_done = action.outcome.ending is Ending.DONE
@@ -123,9 +124,22 @@ def _look(place: Place, session: Session, action: Action) -> Action:
     if newest is not None:
         session.runner.tick(newest)
     action = session.runner.action(action.id) or action
-    if action.outcome is None:
+    if not action.is_over:
         place.console.progress(f"{action.vm}: {_progress(session, action)} ({duration_words(action.elapsed_s)})")
     return action
+
+
+def _goes_on(session: Session, action: Action) -> bool:
+    """Its outcome is still to come: nobody called it pending, or it is a backup that is known to run or be checked."""
+    if action.outcome is None or action.is_over or not isinstance(action.command, StartBackup):
+        return action.outcome is None
+    if action.progress == CHECKING:
+        return True
+    newest = session.reader.newest()
+    if newest is None or newest.age_s > session.policy.action_frame_s:
+        return False
+    running = newest.frame.jobs.running
+    return any(each.uuid == action.command.uuid and each.job.kind is JobKind.BACKUP for each in running)
 
 
 def _wait(place: Place, session: Session, action: Action) -> Action:
@@ -168,14 +182,14 @@ def _cancel_backup(place: Place, session: Session, action: Action) -> str:
     """Cancel a backup as soon as it runs, and wait until nothing of it is left."""
     place.console.note(f"{action.vm}: cancelling the backup ...")
     cancel, is_asked = CancelJob(uuid=action.command.uuid), False
-    while action.outcome is None:
+    while _goes_on(session, action):
         if not is_asked and not session.runner.judge(cancel).is_refused:
             is_asked = True
             end = _wait(place, session, session.runner.submit(cancel)).outcome
             if end is not None and end.ending is not Ending.DONE:
                 return f"{action.vm}: the backup goes on, as it could not be cancelled: {end.text}"
         action = _look(place, session, action)
-    return f"{action.vm}: {action.outcome.text}"
+    return f"{action.vm}: {'nobody knows how it ended' if action.outcome is None else action.outcome.text}"
 
 
 _STOPS: Mapping[type[Command], Callable[[Place, Session, Action], str]] = MappingProxyType(

@@ -25,13 +25,14 @@ def run_jobs(place: Place, session: Session, wanted: argparse.Namespace) -> int:
         raise UsageError("which VM? Name it; see vmtop jobs --help")
     uuid = None if wanted.vm is None else session.find_vm(wanted.vm).metrics.uuid
     if is_acting and uuid is not None:
-        return act(place, session, _command(uuid, wanted), wanted)
+        return act(place, session, _command(uuid, session.reader.frame(), wanted), wanted)
     return _show(place, session, uuid, wanted)
 
 
-def _command(uuid: str, wanted: argparse.Namespace) -> Command:
+def _command(uuid: str, frame: Frame, wanted: argparse.Namespace) -> Command:
     if wanted.cancel:
-        return CancelJob(uuid=uuid)
+        whole = (each.job.kind for each in frame.jobs.running if each.uuid == uuid and each.job.disk is None)
+        return CancelJob(uuid=uuid, kind=next(whole, None))
     return ResumeVm(uuid=uuid) if wanted.resume else LimitJob(uuid=uuid, bytes_per_s=wanted.limit)
 
 

@@ -90,7 +90,10 @@ def _add_consent(parser: _Parser) -> None:
     consent.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     consent.add_argument("-y", "--yes", action="store_true", help="do not ask")
     consent.add_argument(
-        "--confirm", metavar="NAME", default="", help="do not ask, and take this for the typed name of the VM"
+        "--confirm",
+        metavar="NAME",
+        default="",
+        help="do not ask, and take this for the typed name of the VM; any other is refused",
     )
     _add_json(parser)
 

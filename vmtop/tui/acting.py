@@ -223,10 +223,11 @@ class Acting:
         operator = self._operator
         if operator is None:
             return ""
+        done_ids = {action.id for action in operator.actions() if _is_done(action)}
         ids = {
             operator.submit(command, undoes=action_id).id
             for action_id, (done, command) in self._at_end.items()
-            if not _is_changed(done, self._frame)
+            if action_id in done_ids and not _is_changed(done, self._frame)
         }
         for _ in range(round(AT_END_S / _LOOK_S)):
             if all(action.outcome is not None for action in _those(operator, ids)):

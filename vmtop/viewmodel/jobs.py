@@ -10,7 +10,7 @@ from vmtop.derive.frame import Frame
 from vmtop.derive.job import JobMetrics
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
-from vmtop.model.sample import FinishedJob, VmSample, VmState
+from vmtop.model.sample import FinishedJob, JobKind, VmSample, VmState
 from vmtop.viewmodel.columns import CONDITION_TONES
 from vmtop.viewmodel.formats import bar, format_age, format_bytes, format_rate, format_ratio, safe_text
 from vmtop.viewmodel.outcome import ACTION_WORDS
@@ -65,6 +65,8 @@ class JobChoice(NamedTuple):
     """The VM stands still after an I/O error."""
     is_running: bool = False
     """A job that runs."""
+    whole_kind: JobKind | None = None
+    """Its kind when it runs on the whole VM, so that libvirt may cancel it. None for jobs of single disks."""
 
 
 class JobsPage(NamedTuple):
@@ -125,7 +127,12 @@ def build_jobs(frame: Frame, actions: Sequence[Action], *, now_s: float, width: 
         [
             choose(
                 f"job {each.uuid} {each.job.kind} {each.job.disk}",
-                JobChoice(each.uuid, f"{each.name}: {describe_job(each)}", is_running=True),
+                JobChoice(
+                    each.uuid,
+                    f"{each.name}: {describe_job(each)}",
+                    is_running=True,
+                    whole_kind=each.job.kind if each.job.disk is None else None,
+                ),
             )
             for each in running
         ],

@@ -49,8 +49,8 @@ class ConfirmScreen(ViewScreen):
         self._view: View | None = None
         self._entries: tuple[Entry, ...] = ()
         self._is_forced = False
-        self._names: dict[str, str] = {}
-        """UUID -> name of the VM as it was typed."""
+        self._names: dict[Command, str] = {}
+        """Command -> name of its VM as it was typed: who agrees to one size has not agreed to another."""
         self._naming: Entry | None = None
         """Whose name the prompt asks for. None while it asks for none."""
         self._shown: tuple[Line, ...] = ()
@@ -245,7 +245,11 @@ class ConfirmScreen(ViewScreen):
             self.post_message(
                 CommandConfirmed(
                     tuple(entry.command for entry in allowed),
-                    names=self._names,
+                    names={
+                        entry.command.uuid: self._names[entry.command]
+                        for entry in allowed
+                        if entry.command in self._names
+                    },
                     undoes=self.undoes(),
                     at_end=self.at_end(),
                 )
@@ -254,7 +258,7 @@ class ConfirmScreen(ViewScreen):
 
     def _is_unnamed(self, entry: Entry) -> bool:
         is_needed = entry.verdict is not None and bool(entry.verdict.needs_name)
-        return is_needed and entry.command.uuid not in self._names
+        return is_needed and entry.command not in self._names
 
     def action_move_rows(self, step: int) -> None:
         """Scroll the card by lines."""
@@ -303,7 +307,7 @@ class ConfirmScreen(ViewScreen):
             self.complain("that is not its name")
             return
         if naming is not None:
-            self._names[naming.command.uuid] = naming.name
+            self._names[naming.command] = naming.name
             self._naming = None
             self.ask_text()
         self.action_confirm()

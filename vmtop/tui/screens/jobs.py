@@ -58,10 +58,10 @@ class JobsScreen(ListScreen):
             self.post_message(PageOpened(choice.uuid))
 
     def action_cancel_job(self) -> None:
-        """Ask whether to cancel the job."""
+        """Ask whether to cancel the job; only jobs of whole VMs that run can be."""
         choice = self._choice
-        if choice is not None:
-            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid),)))
+        if choice is not None and choice.whole_kind is not None:
+            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid, kind=choice.whole_kind),)))
 
     def action_limit_job(self) -> None:
         """Ask for a rate."""

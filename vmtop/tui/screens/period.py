@@ -57,7 +57,9 @@ class PeriodScreen(ConfirmScreen):
         if not self._is_put_back:
             return {}
         return {
-            entry.command: SetStatsPeriod(uuid=entry.command.uuid, period_s=0, is_forced=True) for entry in self.entries
+            entry.command: SetStatsPeriod(uuid=entry.command.uuid, period_s=0, expected_s=entry.command.period_s)
+            for entry in self.entries
+            if isinstance(entry.command, SetStatsPeriod)
         }
 
     def action_choose_next(self) -> None:
