@@ -737,6 +737,36 @@ def test_a_size_that_cannot_be_asked_for_leaves_the_move_on_its_way(rig: Rig) ->
     assert ending(rig.runner.actions()[0]) == (Ending.DONE, "reached 3.0G")
 
 
+def test_a_newer_size_without_an_answer_is_not_passed_by_another(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+
+    def hang(name: str) -> None:
+        rig.control.before_call = lambda name: None
+        rig.second(36)
+        rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3900 * MIB))
+
+    rig.control.before_call = hang
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3800 * MIB))
+    assert last(rig) == (Ending.REFUSED, "an earlier action on web-1 got no answer yet")
+    assert [call[2] for call in rig.asked()] == [3687 * MIB, 3800 * MIB]
+    assert ending(rig.runner.actions()[0]) == (Ending.FAILED, "given up for another size")
+
+
+def test_a_size_that_no_audit_takes_leaves_the_move_on_its_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(record: AuditRecord) -> None:
+        raise AuditError("the disk is full")
+
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.audit, "write", fail)
+        rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3500 * MIB))
+    assert last(rig)[0] is Ending.REFUSED
+    rig.second(30)
+    assert ending(rig.runner.actions()[0]) == (Ending.DONE, "reached 3.0G")
+
+
 def test_a_step_that_waits_for_its_thread_is_not_asked_for_after_a_newer_size(held: Rig) -> None:
     held.runner.submit(SMALLER)
     held.work.popleft()()
@@ -852,7 +882,7 @@ def test_what_is_quick_does_not_wait_behind_slow_calls(held: Rig, command: Comma
 
 
 def test_another_job_than_the_one_confirmed_is_not_cancelled(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, **COPYING)
+    rig = Rig(tmp_path, jobs=(make_job(),))
     rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.SNAPSHOT))
     assert last(rig) == (Ending.REFUSED, "the snapshot of web-1 is over; what runs now is: backup")
     rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.BACKUP))

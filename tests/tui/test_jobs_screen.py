@@ -58,6 +58,22 @@ def test_a_job_is_cancelled_through_the_card() -> None:
     assert [command for command, _, _ in operator.submitted] == [CancelJob(uuid=vm_uuid(1), kind=JobKind.BACKUP)]
 
 
+def test_nothing_but_a_running_job_of_a_whole_vm_can_be_cancelled() -> None:
+    commit = replace(make_job(kind=JobKind.BLOCK_COMMIT), disk="vda")
+    stopped = make_vm(uuid=vm_uuid(2), name="db-1", state=VmState.PAUSED, state_reason="I/O error")
+
+    async def scene(stage: Stage) -> None:
+        await open_jobs(stage)
+        await stage.press("home", "x")
+        assert isinstance(stage.app.screen, JobsScreen)
+        await stage.press("down", "x")
+        assert isinstance(stage.app.screen, JobsScreen)
+        assert stage.lines[-2].startswith("web-1: block commit")
+
+    frame = make_frame([make_vm(name="web-1", jobs=(commit,)), stopped])
+    Stage(frame, operator=FakeOperator(frame)).play(scene)
+
+
 def test_a_backup_is_throttled_to_what_is_typed_and_mistakes_can_be_put_right() -> None:
     frame = frame_of()
     operator = FakeOperator(frame)

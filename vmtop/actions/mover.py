@@ -65,13 +65,13 @@ class Mover:
             self._desk.control().set_balloon(command.uuid, move.step_bytes)
             with self._desk.changed:
                 self._rest(errand, move)
-                self._desk.hold_lane(errand)
                 self.targets = ask(self.targets, subject, command.target_bytes, now_s)
         finally:
             if errand.move is None:
                 with self._desk.changed:
                     for rival in rivals:
                         rival.is_replaced = False
+                        self._desk.hold_lane(rival)
         for rival in rivals:
             # Where it was left is where this one begins, and this one knows where both began.
             self._stop(rival, rival.old, "given up for another size")
@@ -87,6 +87,7 @@ class Mover:
             ]
             for rival in rivals:
                 rival.is_replaced = True
+            self._desk.hold_lane(errand)
             self._desk.changed.wait_for(lambda: not any(rival.is_calling for rival in rivals), ANSWER_S)
             return [rival for rival in rivals if not rival.is_ended]
 
@@ -108,7 +109,11 @@ class Mover:
             self.targets = follow_targets(self.targets, before, frame, self._policy, resting)
         for errand in moving:
             with self._desk.changed:
-                if errand.move is None or errand.is_calling or errand.is_over:
+                if errand.move is None or errand.is_calling or errand.is_ended:
+                    continue
+                if errand.is_replaced:
+                    # Readings come; it is the answer to the newer size that does not.
+                    self._rest(errand, errand.move)
                     continue
                 subject = find_subject(frame, errand.move.uuid)
                 move, decision = next_decision(errand.move, subject, frame.sample.monotonic_s, self._policy)
