@@ -153,7 +153,7 @@ def test_a_snapshot_is_taken_while_the_host_goes_on(capsys: pytest.CaptureFixtur
     (action,) = json.loads(capsys.readouterr().out)["actions"]
     assert (action["action"], action["vm"], action["outcome"]) == ("snapshot", "web-01", "done")
     assert main(["audit", "web-02"]) == 0
-    assert capsys.readouterr().out == "Nobody changed anything with vmtop yet.\n"
+    assert capsys.readouterr().out == "No action of vmtop is written down here.\n"
 
 
 def test_readonly_refuses_and_a_table_option_is_out_of_place(capsys: pytest.CaptureFixture[str]) -> None:

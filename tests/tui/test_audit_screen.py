@@ -80,7 +80,7 @@ def test_an_audit_that_cannot_be_read_is_told() -> None:
 
 def test_where_nobody_keeps_one_nothing_was_done() -> None:
     async def scene(stage: Stage) -> None:
-        await open_audit(stage, "Nobody changed anything")
+        await open_audit(stage, "No action of vmtop")
 
     Stage(FRAME).play(scene)
 

@@ -93,7 +93,7 @@ def test_a_line_that_does_not_tell_who_shows_that() -> None:
 
 
 def test_where_nothing_was_done_that_is_said() -> None:
-    assert lines_of() == ["Nobody changed anything with vmtop yet."]
+    assert lines_of() == ["No action of vmtop is written down here."]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -151,8 +151,9 @@ def _no_driver(case: _Case) -> str | None:
 
 def _old_figures(case: _Case) -> str | None:
     vm = case.subject.metrics
-    if case.command.is_forced or case.subject.sample.guest is None:
-        return None
+    is_more = case.command.target_bytes > case.present_bytes
+    if is_more or case.command.is_forced or case.subject.sample.guest is None:
+        return None  # more memory hurts no guest, whatever it uses
     if vm.is_stale:
         age = "their age is unknown" if vm.guest_age_s is None else f"the last are {duration_words(vm.guest_age_s)} old"
         return f"the guest's figures stopped coming ({age}), so nobody knows what it uses now; it can be forced"

@@ -136,7 +136,8 @@ class Desk:
     def hold_lane(self, errand: Errand) -> None:
         """Have others of its lane wait for this errand instead of the one before."""
         with self.changed:
-            self._lanes[errand.lane] = errand
+            if not errand.is_ended:
+                self._lanes[errand.lane] = errand
 
     def leave_lane(self, errand: Errand) -> None:
         """Let others of its lane begin, although the errand goes on."""

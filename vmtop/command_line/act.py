@@ -181,7 +181,7 @@ def _stop_move(place: Place, session: Session, action: Action) -> str:
 def _cancel_backup(place: Place, session: Session, action: Action) -> str:
     """Cancel a backup as soon as it runs, and wait until nothing of it is left."""
     place.console.note(f"{action.vm}: cancelling the backup ...")
-    cancel, is_asked = CancelJob(uuid=action.command.uuid), False
+    cancel, is_asked = CancelJob(uuid=action.command.uuid, kind=JobKind.BACKUP), False
     while _goes_on(session, action):
         if not is_asked and not session.runner.judge(cancel).is_refused:
             is_asked = True

@@ -22,7 +22,7 @@ from vmtop.viewmodel.sheet import (
 )
 from vmtop.viewmodel.tone import Line, Tone
 
-NOTHING_DONE = "Nobody changed anything with vmtop yet."
+NOTHING_DONE = "No action of vmtop is written down here."
 
 _RECORDS = (
     Head(title="WHEN", width=20),

@@ -164,13 +164,11 @@ class MainScreen(ActingScreen):
         return None if vm is None or self._is_on_header else vm.uuid
 
     def chosen(self) -> tuple[str, ...]:
-        """The marked VMs, those in sight first and in their order; without any the one under the cursor."""
-        marked, frame, vm = self._view.state.marked, self._view.frame, self._vms.cursor_vm
-        if not marked:
-            return () if vm is None or self._is_on_header else (vm.uuid,)
-        shown = () if self._table is None else self._table.rows
-        known = () if frame is None else frame.vms
-        return tuple(dict.fromkeys(each.uuid for each in (*shown, *known) if each.uuid in marked))
+        """The marked VMs in their order, without any the one under the cursor; none that a filter hides."""
+        marked, vm = self._view.state.marked, self._vms.cursor_vm
+        shown = () if self._table is None or not marked else self._table.rows
+        seen = tuple(each.uuid for each in shown if each.uuid in marked)
+        return seen or (() if vm is None or self._is_on_header else (vm.uuid,))
 
     def action_toggle_mark(self) -> None:
         """Mark the VM under the cursor, or not any more, and go on to the next one."""
