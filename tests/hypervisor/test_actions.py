@@ -50,7 +50,7 @@ FRAME_S = 0.2
 AT_ONCE_S = 8.0
 """Far below the 30 s for which libvirt lets an act wait, and enough for two busy cores."""
 SLOW_BYTES_PER_S = 2 * MIB
-ATTEMPTS = 5
+ATTEMPTS = 15
 STORED_MIB = 192
 """So much takes QEMU longer to copy than vmtop to set a limit, most of the time."""
 WEB_MIB = 256
