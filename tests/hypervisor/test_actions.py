@@ -570,7 +570,7 @@ class TestBackups:
             assert ending is Ending.FAILED
             assert re.match("the connection to libvirt was lost meanwhile|no libvirt daemon at", text), text
             (refusal,) = operator.runner.judge(back_up(store, folder)).refusals
-            assert refusal.startswith("no libvirt daemon at"), refusal
+            assert refusal == f"a job runs on {store.name} already: backup", refusal
 
             def pending() -> bool:
                 operator.look()
