@@ -523,6 +523,14 @@ class TestBackups:
     ) -> None:
         """libvirt tells only what is allocated: compressed data takes more in a backup, so the guard warns at most."""
         careless = Operator(own_lab, tmp_path / "audit", Policy(space_margin_bytes=0, space_margin_ratio=0.0))
+        # The small folder belongs to another user namespace, in which nobody but QEMU can write.
+        careless.runner = Runner(
+            careless.runner._desk.source,
+            careless.audit,
+            careless.reader.newest,
+            Policy(space_margin_bytes=0, space_margin_ratio=0.0),
+            careless.runner._desk.clock,
+        )
         resume = ResumeVm(uuid=store.uuid)
         try:
             with own_lab.small_folder(40) as small, ThreadPoolExecutor(1) as pool:
