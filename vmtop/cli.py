@@ -22,6 +22,7 @@ from vmtop.errors import OutputError, UsageError, VmtopError
 if TYPE_CHECKING:
     from vmtop.actions.audit import AuditRecord
     from vmtop.actions.desk import Source
+    from vmtop.actions.ledger import Ledger
     from vmtop.actions.runner import Runner
     from vmtop.actions.situation import Newest
     from vmtop.backends.base import Backend, Clock
@@ -391,7 +392,8 @@ def _run_command(
         backend = make_backend(options, settings, environ)
         reader = FrameReader(Pipeline(backend, policy, clock), clock, COMMAND_DELAY_S / (options.speed or 1.0))
         source: Source = ReadOnlySource(backend.uri) if settings.readonly else backend
-        return Session(source, reader, make_runner(source, policy, clock, reader.newest), policy)
+        ledger = make_ledger(backend, environ)
+        return Session(source, reader, make_runner(source, policy, clock, reader.newest, ledger), policy)
 
     tune_garbage_collection()
     console = Console(
@@ -405,8 +407,15 @@ def _run_command(
     return run_command(Place(console=console, audit=audit, clock=clock, open_session=open_session), wanted)
 
 
+def make_ledger(backend: "Backend", environ: Mapping[str, str]) -> "Ledger":
+    """Where it is kept what has to be seen to later; of a simulated host nothing outlives the program."""
+    from vmtop.actions.ledger import Ledger, ledger_folder
+
+    return Ledger(None if backend.is_simulated else ledger_folder(environ))
+
+
 def make_runner(
-    source: "Source", policy: "Policy", clock: "Clock", read_newest: "Callable[[], Newest | None]"
+    source: "Source", policy: "Policy", clock: "Clock", read_newest: "Callable[[], Newest | None]", ledger: "Ledger"
 ) -> "Runner":
     """Put together what changes VMs; nothing is opened before something is asked of it."""
     from vmtop.actions.audit import Audit, audit_file, read_identity
@@ -414,7 +423,7 @@ def make_runner(
     from vmtop.actions.runner import Runner
 
     audit = Audit(audit_file(os.environ), read_identity(os.environ))
-    return Runner(source, audit, read_newest, policy, clock, on_backup=Recorder(clock))
+    return Runner(source, audit, read_newest, policy, clock, ledger=ledger, on_backup=Recorder(clock))
 
 
 def _read_audit() -> "tuple[AuditRecord, ...]":
@@ -469,11 +478,14 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         reading = sampler.latest()
         return None if reading.frame is None else Newest(reading.frame, reading.age_s(clock.monotonic()))
 
+    def make_operator() -> "Runner":
+        return make_runner(backend, policy, clock, read_newest, make_ledger(backend, os.environ))
+
     app = VmtopApp(
         sampler,
         state=state,
         uri=backend.uri,
-        make_operator=None if why_readonly else lambda: make_runner(backend, policy, clock, read_newest),
+        make_operator=None if why_readonly else make_operator,
         why_readonly=why_readonly,
         faults=backend.fault_control,
         read_audit=_read_audit,

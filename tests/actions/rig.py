@@ -89,10 +89,16 @@ class FakeSource:
         self.capability = ABLE
         self.control = FakeControl()
         self.opened = 0
+        self.last_job: FinishedJob | ControlError | None = None
 
     def open_control(self) -> Control:
         self.opened += 1
         return self.control
+
+    def read_last_job(self, uuid: str) -> FinishedJob | None:
+        if isinstance(self.last_job, ControlError):
+            raise self.last_job
+        return self.last_job
 
 
 class Rig:

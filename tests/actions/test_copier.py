@@ -141,6 +141,8 @@ def test_a_backup_behind_a_lost_connection_is_followed_to_its_end(recorded: Rig,
 def test_a_backup_behind_a_lost_connection_that_is_never_seen_is_given_up_late(recorded: Rig, tmp_path: Path) -> None:
     recorded.control.errors["start_backup"] = LOST
     recorded.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path)))
+    (file,) = recorded.backups[0].request.targets.values()
+    Path(file).touch()
     recorded.second(int(DEFAULT_POLICY.job_unseen_s) - 1)
     assert (outcome(recorded), calls(recorded)) == (None, ["start_backup"])
     recorded.second(3)

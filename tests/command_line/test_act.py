@@ -22,6 +22,7 @@ from vmtop.backends.simulator.control import SimulatorControl
 from vmtop.command_line.act import SIMULATED
 from vmtop.command_line.session import ReadOnlySource
 from vmtop.errors import BackendError, ControlError, RefusedError, UnknownVmError, UsageError
+from vmtop.model.sample import FinishedJob
 from vmtop.model.storage import StorageSample
 from vmtop.units import GIB, MIB
 
@@ -141,6 +142,9 @@ class LookingSource:
 
     def open_control(self) -> Control:
         return Looking(self._rig.backend.open_control())
+
+    def read_last_job(self, uuid: str) -> FinishedJob | None:
+        return self._rig.backend.read_last_job(uuid)
 
 
 _VMS = st.sampled_from(["web-01", "dev-01", "mssql-01", "win-test-01"])

@@ -29,6 +29,7 @@ from vmtop.actions.command import (
     TakeSnapshot,
 )
 from vmtop.actions.desk import Source
+from vmtop.actions.ledger import Ledger
 from vmtop.actions.recorder import Recorder
 from vmtop.actions.runner import Runner, undo_command
 from vmtop.actions.situation import Subject, find_subject
@@ -41,7 +42,7 @@ from vmtop.command_line.session import FrameReader, ReadOnlySource
 from vmtop.derive.metrics import UsedSource
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY, Policy
-from vmtop.model.sample import JobKind, VmState
+from vmtop.model.sample import FinishedJob, JobKind, VmState
 from vmtop.model.storage import SnapshotRequest
 from vmtop.pipeline import Pipeline
 from vmtop.units import KIB, MIB
@@ -69,12 +70,21 @@ class Door:
         self.is_opened = True
         return self._backend.open_control()
 
+    def read_last_job(self, uuid: str) -> FinishedJob | None:
+        return self._backend.read_last_job(uuid)
+
 
 class Operator:
     """One run of vmtop, without its screen."""
 
     def __init__(
-        self, lab: HostLab, audit: Path, policy: Policy = DEFAULT_POLICY, *, is_readonly: bool = False
+        self,
+        lab: HostLab,
+        audit: Path,
+        policy: Policy = DEFAULT_POLICY,
+        *,
+        is_readonly: bool = False,
+        keeps_records: bool = True,
     ) -> None:
         clock = SystemClock()
         self.lab = lab
@@ -83,7 +93,15 @@ class Operator:
         self.reader = FrameReader(Pipeline(self.backend, policy, clock), clock, FRAME_S)
         self.audit = Audit(audit, read_identity({}), lambda line: None)
         source: Source = ReadOnlySource(lab.uri) if is_readonly else self.door
-        self.runner = Runner(source, self.audit, self.reader.newest, policy, clock, on_backup=Recorder(clock))
+        self.runner = Runner(
+            source,
+            self.audit,
+            self.reader.newest,
+            policy,
+            clock,
+            ledger=Ledger(audit.parent / "open"),
+            on_backup=Recorder(clock) if keeps_records else lambda _: None,
+        )
         self.sizes: list[int | None] = []
         """Of the balloon of whom an action is about, in all frames meanwhile."""
 
@@ -149,6 +167,10 @@ class Operator:
         return guest.domain.blockJobInfo("vda").get("bandwidth") == SLOW_BYTES_PER_S // MIB and any(
             job.kind is JobKind.BACKUP for job in self.subject(guest).sample.jobs
         )
+
+    def progress_of(self, action: Action) -> str:
+        now = self.runner.action(action.id)
+        return "" if now is None else now.progress
 
     def is_over(self, action: Action) -> bool:
         now = self.runner.action(action.id)
@@ -522,15 +544,9 @@ class TestBackups:
         self, own_lab: HostLab, store: Guest, tmp_path: Path
     ) -> None:
         """libvirt tells only what is allocated: compressed data takes more in a backup, so the guard warns at most."""
-        careless = Operator(own_lab, tmp_path / "audit", Policy(space_margin_bytes=0, space_margin_ratio=0.0))
+        careless_policy = Policy(space_margin_bytes=0, space_margin_ratio=0.0)
         # The small folder belongs to another user namespace, in which nobody but QEMU can write.
-        careless.runner = Runner(
-            careless.runner._desk.source,
-            careless.audit,
-            careless.reader.newest,
-            Policy(space_margin_bytes=0, space_margin_ratio=0.0),
-            careless.runner._desk.clock,
-        )
+        careless = Operator(own_lab, tmp_path / "audit", careless_policy, keeps_records=False)
         resume = ResumeVm(uuid=store.uuid)
         try:
             with own_lab.small_folder(40) as small, ThreadPoolExecutor(1) as pool:
@@ -598,6 +614,73 @@ class TestBackups:
             own_lab.daemon.recover()
             operator.close()
             forget_backups(store, folder)
+
+    @pytest.fixture
+    def orphan(self, own_lab: HostLab, store: Guest, folder: Path, tmp_path: Path) -> str:
+        """Id of a backup that runs, and whose vmtop has ended."""
+        first = Operator(own_lab, tmp_path / "audit")
+        backup = first.begin_backup(store, folder)
+        first.close()
+        return backup.id
+
+    @pytest.fixture
+    def heir(self, own_lab: HostLab, tmp_path: Path) -> Iterator[Operator]:
+        """The next vmtop."""
+        heir = Operator(own_lab, tmp_path / "audit")
+        heir.runner.take_over()
+        yield heir
+        heir.close()
+
+    def inherited(self, heir: Operator, backup_id: str) -> Action:
+        def found() -> Action | None:
+            heir.look()
+            return heir.runner.action(backup_id)
+
+        return wait_until(found, "the backup to be taken over")
+
+    def let_it_end(self, store: Guest, lab: HostLab) -> None:
+        """With nobody looking, as fast as it can."""
+        virsh(store, lab, "blockjob", "vda", "--bandwidth", "0")
+        wait_until(lambda: store.domain.jobInfo()[0] == 0, "the backup to be over")
+
+    def test_a_backup_whose_vmtop_ended_is_seen_to_by_the_next(
+        self, orphan: str, heir: Operator, store: Guest, folder: Path
+    ) -> None:
+        action = self.inherited(heir, orphan)
+        heir.look_until(
+            lambda: heir.progress_of(action) == "copying; an earlier vmtop began it", "it to be known again"
+        )
+        assert heir.do(LimitJob(uuid=store.uuid, bytes_per_s=0))[0] is Ending.DONE
+        text = f"done: {STORED_MIB}M copied; an earlier vmtop began it"
+        assert outcome_of(heir.end(action)) == (Ending.DONE, text)
+        assert self.files(folder, store) == ["full.vda.qcow2", "json"]
+        assert [record.outcome for record in heir.records(action)] == [None, "done"]
+        forget_backups(store, folder)
+
+    def test_a_backup_that_ended_well_while_no_vmtop_ran_is_a_recovery_point(
+        self, orphan: str, heir: Operator, store: Guest, folder: Path, own_lab: HostLab
+    ) -> None:
+        self.let_it_end(store, own_lab)
+        action = self.inherited(heir, orphan)
+        assert outcome_of(heir.end(action)) == (
+            Ending.DONE,
+            f"done: {STORED_MIB}M copied; an earlier vmtop began it",
+        )
+        (backup,) = heir.backend.read_backups(str(folder), store.uuid).backups
+        assert (backup.record.is_done, backup.record.checked_s is not None) == (True, True)
+        (checkpoint,) = (each.getName() for each in store.domain.listAllCheckpoints())
+        assert checkpoint == backup.record.checkpoint, "the next backup may go on from it"
+        forget_backups(store, folder)
+
+    def test_of_a_backup_that_was_cancelled_while_no_vmtop_ran_nothing_is_left(
+        self, orphan: str, heir: Operator, store: Guest, folder: Path, own_lab: HostLab
+    ) -> None:
+        virsh(store, own_lab, "domjobabort")
+        wait_until(lambda: store.domain.jobInfo()[0] == 0, "the backup to be over")
+        action = self.inherited(heir, orphan)
+        why = "the backup failed, or never began, for none of its files is there; an earlier vmtop began it"
+        assert outcome_of(heir.end(action)) == (Ending.FAILED, why)
+        self.assert_nothing_left(folder, store)
 
     def test_a_vm_that_is_destroyed_during_a_backup_leaves_nothing_as_soon_as_it_runs_again(
         self, operator: Operator, store: Guest, folder: Path

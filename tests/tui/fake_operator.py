@@ -30,6 +30,10 @@ class FakeOperator:
         self.ending: Ending | None = None
         """How actions end at once. None for those that a test ends itself."""
         self.is_closed = False
+        self.has_taken_over = False
+        self.problems: tuple[str, ...] = ()
+        self.passing: list[Command] = []
+        self.to_put_back: tuple[Command, ...] = ()
         self.notify: Callable[[], None] = lambda: None
         self._actions: list[Action] = []
 
@@ -44,8 +48,20 @@ class FakeOperator:
         now = Situation(frame=self.frame, policy=DEFAULT_POLICY, capability=ABLE, storage=make_storage())
         return check(command, now)
 
-    def submit(self, command: Command, *, confirmed_name: str = "", undoes: str | None = None) -> Action:
+    def take_over(self) -> None:
+        self.has_taken_over = True
+
+    def put_back(self) -> tuple[Action, ...]:
+        if self.error is not None:
+            raise self.error
+        return tuple(self.submit(command) for command in self.to_put_back)
+
+    def submit(
+        self, command: Command, *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False
+    ) -> Action:
         self.submitted.append((command, confirmed_name, undoes))
+        if is_passing:
+            self.passing.append(command)
         vm = next((vm for vm in self.frame.vms if vm.uuid == command.uuid), None)
         action = Action(
             id=f"action-{len(self._actions)}",

@@ -113,10 +113,15 @@ class Undo:
     """When it was done."""
 
 
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where all that this person's vmtop keeps across runs is."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local" / "state")
+    return Path(base) / "vmtop"
+
+
 def audit_file(environ: Mapping[str, str]) -> Path:
     """Where the audit of this person is."""
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local" / "state")
-    return Path(base) / "vmtop" / "audit.jsonl"
+    return state_folder(environ) / "audit.jsonl"
 
 
 def read_identity(environ: Mapping[str, str], proc: Path = Path("/proc")) -> Identity:

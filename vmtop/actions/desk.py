@@ -14,11 +14,13 @@ from vmtop.actions.audit import Audit, AuditRecord, Phase
 from vmtop.actions.command import SetBalloon, SetStatsPeriod
 from vmtop.actions.errand import URGENT, Errand
 from vmtop.actions.explain import explain
+from vmtop.actions.ledger import Ledger
 from vmtop.actions.verdict import Verdict
 from vmtop.backends.base import Clock, Control
 from vmtop.derive.words import duration_words
 from vmtop.errors import AuditError, ControlError
 from vmtop.model.capability import Capability
+from vmtop.model.sample import FinishedJob
 
 MOST_CALLS = 4
 """Slow calls at once, so that disks are not swamped with snapshots and backups. Overdue ones do not count."""
@@ -49,13 +51,24 @@ class Source(Protocol):
     def open_control(self) -> Control:
         """What changes VMs of this source; a `ControlError` where nothing can be changed."""
 
+    def read_last_job(self, uuid: str) -> FinishedJob | None:
+        """How the last job of a VM ended; see `Backend.read_last_job`."""
+
 
 class Desk:
     """All errands of this run of the program."""
 
-    def __init__(self, source: Source, audit: Audit, clock: Clock, spawn: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        audit: Audit,
+        ledger: Ledger,
+        clock: Clock,
+        spawn: Callable[[Callable[[], None]], None],
+    ) -> None:
         self.source = source
         self.audit = audit
+        self.ledger = ledger
         self.clock = clock
         self.spawn = spawn
         self.notify: Callable[[], None] = _ignore_change
@@ -68,11 +81,12 @@ class Desk:
         self._calls: set[str] = set()
 
     def close(self) -> None:
-        """Let go of the control; calls that hang are left to themselves."""
+        """Let go of the control; calls that hang, and what has yet to be seen to, are left to themselves."""
         with self.changed:
             control, self._control = self._control, None
         if control is not None:
             control.close()
+        self.ledger.leave()
 
     def control(self) -> Control:
         """The one control of this program; its methods may be called from several threads.
@@ -106,8 +120,18 @@ class Desk:
         with self.changed:
             self._errands.append(errand)
             self._waiting.append((errand, begin, deadline_s))
-            while len(self._errands) > MOST_KEPT and self._errands[0].is_ended:
-                self._errands.popleft()
+            self._forget()
+
+    def take_over(self, errand: Errand) -> None:
+        """Take an errand that was begun by another run of vmtop, and goes on."""
+        with self.changed:
+            self._errands.append(errand)
+            self._forget()
+        self.tell()
+
+    def _forget(self) -> None:
+        while len(self._errands) > MOST_KEPT and self._errands[0].is_ended:
+            self._errands.popleft()
 
     def pump(self) -> None:
         """Begin what can begin; an errand behind one that is overdue begins, too, so that the guard can refuse it."""
@@ -145,13 +169,18 @@ class Desk:
             if self._lanes.get(errand.lane) is errand:
                 del self._lanes[errand.lane]
 
-    def end(self, errand: Errand, outcome: Outcome) -> None:
+    def end(self, errand: Errand, outcome: Outcome, *, is_waited: bool = False) -> None:
         """Write an outcome down and keep it for good; whoever sees it finds it in the audit, too, and may go.
 
-        The first outcome counts: an errand that ended already stays as it is.
+        The first outcome counts: an errand that ended already stays as it is. The disk may take its time, so only who
+        has it waits.
         """
-        if self._claim(errand):
+        if not self._claim(errand):
+            return
+        if is_waited:
             self._conclude(errand, outcome)
+        else:
+            self.spawn(lambda: self._conclude(errand, outcome))
 
     def _claim(self, errand: Errand) -> bool:
         """Take it on oneself to end an errand; False when somebody else did."""
@@ -164,9 +193,14 @@ class Desk:
 
     def _conclude(self, errand: Errand, outcome: Outcome) -> None:
         outcome = self._written(errand, outcome)
+        try:
+            self.ledger.close(errand.id)
+        except AuditError as error:
+            outcome = Outcome(outcome.ending, f"{outcome.text}; {error}")
         with self.changed:
             errand.outcome = outcome
         self.leave_lane(errand)
+        self.pump()
         self.tell()
 
     def write(self, errand: Errand, phase: Phase, outcome: Outcome | None = None) -> None:
@@ -217,9 +251,8 @@ class Desk:
                     text = f"there are no new readings, so {stays if errand.backup is None else unseen}"
                 errand.outcome = Outcome(Ending.PENDING, text)
                 self._calls.discard(errand.id)
-        for errand in overdue:
-            self._write_pending(errand)
         if overdue:
+            self.spawn(lambda: self._write_pending(overdue))
             self.pump()
             self.tell()
 
@@ -262,14 +295,15 @@ class Desk:
         self.pump()
         self.tell()
 
-    def _write_pending(self, errand: Errand) -> None:
-        pending = errand.outcome
-        if pending is None or pending.ending is not Ending.PENDING:
-            return
-        written = self._written(errand, pending)
-        with self.changed:
-            if errand.outcome is pending:
-                errand.outcome = written
+    def _write_pending(self, overdue: list[Errand]) -> None:
+        for errand in overdue:
+            pending = errand.outcome
+            if pending is None or pending.ending is not Ending.PENDING:
+                continue
+            written = self._written(errand, pending)
+            with self.changed:
+                if errand.outcome is pending:
+                    errand.outcome = written
 
     def _written(self, errand: Errand, outcome: Outcome) -> Outcome:
         """The action was done, or not: an audit that cannot take that is said, but changes nothing any more."""

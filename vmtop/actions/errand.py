@@ -30,6 +30,10 @@ class RunningBackup:
     gone_s: float | None = None
     """Monotonic clock of the samples, since it is not seen any more. None while it is."""
     is_ending: bool = False
+    is_inherited: bool = False
+    """An earlier run of vmtop began it, so that its end may have been told when nobody listened."""
+    look_s: float = 0.0
+    """Monotonic clock of the samples: when to ask, again, how it ended."""
     has_folder: bool
     """Its files are on this machine."""
 
@@ -44,6 +48,8 @@ class Errand:
     sentence: str
     confirmed_name: str
     undoes: str | None
+    is_passing: bool = False
+    """What it changes is put back when this program ends."""
     time_s: float
     """Wall clock, when it was handed over."""
     begun_s: float
@@ -88,7 +94,7 @@ class Errand:
             sentence=self.sentence,
             submitted_s=self.time_s,
             elapsed_s=max(0.0, until_s - self.begun_s),
-            progress="" if self.is_ended else self.progress,
+            progress="" if self.is_ended and self.outcome is not None else self.progress,
             verdict=self.verdict,
             outcome=self.outcome,
         )

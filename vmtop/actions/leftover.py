@@ -1,15 +1,18 @@
-"""Checkpoints of failed backups that could not be deleted at once: libvirt deletes them only while their VM runs."""
+"""Checkpoints of failed backups that could not be deleted at once: libvirt deletes them only while their VM runs.
+
+They are in the ledger meanwhile, for that may take longer than this run of vmtop.
+"""
 
 import uuid
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from vmtop.actions.action import Ending
 from vmtop.actions.audit import AuditRecord, Phase
 from vmtop.actions.desk import Desk
 from vmtop.actions.explain import explain
+from vmtop.actions.ledger import OpenCheckpoint
 from vmtop.actions.situation import find_subject
 from vmtop.derive.condition import is_off
 from vmtop.derive.frame import Frame
@@ -22,24 +25,29 @@ GONE = {42, 103}
 """VIR_ERR_NO_DOMAIN, VIR_ERR_NO_DOMAIN_CHECKPOINT: there is none to delete."""
 
 
-class _Checkpoint(NamedTuple):
-    uuid: str
-    vm: str
-    name: str
-
-
 class Leftovers:
-    """What is still to be deleted in this run of the program."""
+    """What is still to be deleted."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._due_s: dict[_Checkpoint, float | None] = {}
+        self._due_s: dict[OpenCheckpoint, float | None] = {}
         """Monotonic clock of the samples; None for with the next frame."""
 
     def add(self, vm_uuid: str, vm: str, name: str) -> None:
-        """Take care of a checkpoint that vmtop made."""
+        """See to a checkpoint that vmtop made.
+
+        Raises:
+            AuditError: this run of vmtop will, but no other, as it cannot be written down.
+        """
+        uri = self._desk.source.uri
+        checkpoint = OpenCheckpoint(id=uuid.uuid4().hex, uri=uri, uuid=vm_uuid, vm=vm, name=name)
+        self.take_over(checkpoint)
+        self._desk.ledger.open(checkpoint)
+
+    def take_over(self, checkpoint: OpenCheckpoint) -> None:
+        """See to a checkpoint that is in the ledger."""
         with self._desk.changed:
-            self._due_s[_Checkpoint(vm_uuid, vm, name)] = None
+            self._due_s[checkpoint] = None
 
     def follow(self, frame: Frame) -> None:
         """Delete what can be deleted, on another thread."""
@@ -51,7 +59,7 @@ class Leftovers:
                     self._due_s[checkpoint] = now_s + AGAIN_S
                 self._desk.spawn(partial(self._delete, checkpoint))
 
-    def _delete(self, checkpoint: _Checkpoint) -> None:
+    def _delete(self, checkpoint: OpenCheckpoint) -> None:
         record = AuditRecord(
             id=uuid.uuid4().hex,
             phase=Phase.STARTED,
@@ -76,6 +84,9 @@ class Leftovers:
         if ending is Ending.DONE:
             with self._desk.changed:
                 self._due_s.pop(checkpoint, None)
+            with suppress(AuditError):
+                # Whoever comes next finds that it is gone.
+                self._desk.ledger.close(checkpoint.id)
         ended = replace(record, phase=Phase.ENDED, time_s=self._desk.clock.time(), outcome=ending.value, text=text)
         with suppress(AuditError):
             # It was done, or not; its begin is written down.

@@ -74,7 +74,7 @@ class Mover:
                         self._desk.hold_lane(rival)
         for rival in rivals:
             # Where it was left is where this one begins, and this one knows where both began.
-            self._stop(rival, rival.old, "given up for another size")
+            self._stop(rival, rival.old, "given up for another size", is_waited=True)
         return None
 
     def _hold_rivals(self, errand: Errand) -> list[Errand]:
@@ -96,7 +96,8 @@ class Mover:
         for errand in self._desk.errands():
             if errand.move is not None:
                 step = size_text(errand.move.step_bytes)
-                self._stop(errand, errand.move.step_bytes, f"vmtop ended meanwhile: the balloon goes on to {step} only")
+                text = f"vmtop ended meanwhile: the balloon goes on to {step} only"
+                self._stop(errand, errand.move.step_bytes, text, is_waited=True)
 
     def follow(self, before: Frame | None, newest: Newest) -> None:
         """Take note of a new frame, and go on with all moves."""
@@ -159,11 +160,11 @@ class Mover:
 
         self._desk.call(errand, call, ANSWER_S)
 
-    def _stop(self, errand: Errand, left_bytes: int | None, text: str) -> None:
+    def _stop(self, errand: Errand, left_bytes: int | None, text: str, *, is_waited: bool = False) -> None:
         with self._desk.changed:
             if not errand.is_ended:
                 errand.new = left_bytes
-        self._desk.end(errand, Outcome(Ending.FAILED, text))
+        self._desk.end(errand, Outcome(Ending.FAILED, text), is_waited=is_waited)
 
     def _roll_back(self, errand: Errand, move: BalloonMove, reason: str, frame: Frame) -> Outcome | None:
         """Give the guest back what it had. Without asking the guard, and even without an audit: it is in need."""

@@ -32,7 +32,10 @@ from vmtop.actions.errand import URGENT, Errand
 from vmtop.actions.explain import explain
 from vmtop.actions.folder import read_folder
 from vmtop.actions.guard import check, refuse
+from vmtop.actions.heir import Heir
+from vmtop.actions.ledger import Entry, Ledger, OpenBackup, OpenCheckpoint, OpenPeriod
 from vmtop.actions.mover import ANSWER_S, Mover
+from vmtop.actions.promise import Promises, is_standing, put_back_command
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import FolderSample, Newest, Situation, Subject, find_subject
 from vmtop.actions.target import Target
@@ -61,6 +64,8 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
 
 _NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup)
 
+NO_LEDGER = Ledger(None)
+
 NOT_READ = "nothing was read yet, so nothing can be judged"
 
 
@@ -79,6 +84,7 @@ class Runner:
         policy: Policy,
         clock: Clock,
         *,
+        ledger: Ledger = NO_LEDGER,
         on_backup: Callable[[BackupRun], None] = _ignore_backup,
         spawn: Callable[[Callable[[], None]], None] = start_thread,
     ) -> None:
@@ -90,20 +96,42 @@ class Runner:
             read_newest: Gives the newest frame with its age; None before the first one.
             policy: For the guard and for moves.
             clock: For deadlines and the audit.
+            ledger: What outlives this program and has to be seen to. Nothing does without it.
             on_backup: Called when a backup began, and when it ended; it may raise `VmtopError`.
             spawn: Runs a piece of work elsewhere.
         """
         self._read_newest = read_newest
         self._policy = policy
-        self._desk = Desk(source, audit, clock, spawn)
+        self._desk = Desk(source, audit, ledger, clock, spawn)
         self._mover = Mover(self._desk, policy, self._situation)
         self._copier = Copier(self._desk, policy, on_backup)
+        self._promises = Promises(self._desk)
+        self._heir = Heir(self._desk, self._take_over)
         self._ticking = threading.Lock()
         self._frame: Frame | None = None
 
     def on_change(self, notify: Callable[[], None]) -> None:
         """Have `notify` called, from any thread, whenever an action got on."""
         self._desk.notify = notify
+
+    def take_over(self, vm_uuid: str | None = None) -> None:
+        """From now on see to what other runs of vmtop left, of one VM or of all: backups, checkpoints, periods."""
+        self._heir.begin(vm_uuid)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why not all that was left can be seen to; foreign text."""
+        return self._heir.problems
+
+    def put_back(self) -> tuple[Action, ...]:
+        """Take back what was to last no longer than this program.
+
+        Raises:
+            AuditError: something that need not be taken back any more cannot be crossed out.
+        """
+        newest = self._read_newest()
+        due = [] if newest is None else self._promises.take_due(newest.frame)
+        return tuple(self._put_back(promise) for promise in due)
 
     def close(self) -> None:
         """End what moves, and let go of the control; calls that hang are left to themselves."""
@@ -141,7 +169,9 @@ class Runner:
         """
         return self._desk.control().read_storage(vm_uuid)
 
-    def submit(self, command: Command, *, confirmed_name: str = "", undoes: str | None = None) -> Action:
+    def submit(
+        self, command: Command, *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False
+    ) -> Action:
         """Hand over a command; it goes its way by itself.
 
         A new balloon size takes the place of one on whose way the balloon still is.
@@ -150,16 +180,23 @@ class Runner:
             command: What is asked for.
             confirmed_name: The VM's name as the operator typed it, where a verdict asks for it.
             undoes: Id of the action that this one takes back.
+            is_passing: A statistics period that is put back when this program ends.
         """
+        return self._submit(uuid.uuid4().hex, command, confirmed_name, undoes, is_passing=is_passing)
+
+    def _submit(
+        self, errand_id: str, command: Command, confirmed_name: str, undoes: str | None, *, is_passing: bool = False
+    ) -> Action:
         newest, clock = self._read_newest(), self._desk.clock
         subject = None if newest is None else find_subject(newest.frame, command.uuid)
         errand = Errand(
-            id=uuid.uuid4().hex,
+            id=errand_id,
             command=command,
             vm=command.uuid if subject is None else subject.metrics.name,
             sentence=f"{command.action} of {command.uuid}" if subject is None else command.sentence(subject.metrics),
             confirmed_name=confirmed_name,
             undoes=undoes,
+            is_passing=is_passing,
             time_s=clock.time(),
             begun_s=clock.monotonic(),
         )
@@ -183,6 +220,7 @@ class Runner:
                 before, self._frame = self._frame, newest.frame
                 self._mover.follow(before, newest)
                 self._copier.follow(newest.frame)
+                self._heir.follow(newest.frame)
         self._desk.see_deadlines()
         self._desk.pump()
 
@@ -202,10 +240,27 @@ class Runner:
         self._desk.write(errand, Phase.STARTED)
         if isinstance(command, StartBackup) and now.storage is not None:
             return self._copier.begin(errand, command, now, subject, now.storage)
+        if errand.is_passing and isinstance(command, SetStatsPeriod):
+            self._promises.add(errand, command)
         began_s = self._desk.clock.monotonic()
         stood_s = _do(command, self._desk.control())
         took = f"done in {duration_words(self._desk.clock.monotonic() - began_s)}"
         return Outcome(Ending.DONE, took if stood_s is None else f"{took}; the guest stood still for {stood_s:.2f} s")
+
+    def _take_over(self, entry: Entry) -> None:
+        newest = self._read_newest()
+        if isinstance(entry, OpenBackup):
+            self._copier.take_over(entry)
+        elif isinstance(entry, OpenCheckpoint):
+            self._copier.leftovers.take_over(entry)
+        elif newest is not None and is_standing(entry, newest.frame):
+            self._put_back(entry)
+        else:
+            self._desk.ledger.close(entry.id)
+
+    def _put_back(self, promise: OpenPeriod) -> Action:
+        # With its id the ledger forgets the promise when the action has ended.
+        return self._submit(promise.id, put_back_command(promise), "", promise.set_by)
 
     def _judge(self, command: Command, newest: Newest, errand: Errand | None) -> tuple[Situation, Verdict]:
         """Refuse at once what is refused whatever its details; storage may take long, and is read after that.

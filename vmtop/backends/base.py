@@ -9,6 +9,7 @@ from vmtop.model.sample import Sample
 if TYPE_CHECKING:  # who only reads does not wait for them
     from vmtop.model.fault import FaultInfo
     from vmtop.model.recovery import BackupFolder
+    from vmtop.model.sample import FinishedJob
     from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
 
 
@@ -67,6 +68,16 @@ class Backend(Reader, Protocol):
 
         Raises:
             ControlError: the folder cannot be seen from here, or not be read.
+        """
+
+    def read_last_job(self, uuid: str) -> "FinishedJob | None":
+        """How the last job of a VM ended, whoever began it; `virsh domjobinfo VM --completed --keep-completed`.
+
+        `ended_s` is the time of the question where the source does not keep that of the end. None when it ran none
+        since it started. May block for half a minute.
+
+        Raises:
+            ControlError: the VM is gone, or does not answer.
         """
 
     def open_control(self) -> "Control":

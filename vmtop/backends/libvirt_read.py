@@ -15,6 +15,7 @@ from typing import Any
 from vmtop.backends.backup_folder import read_backups
 from vmtop.backends.base import Clock, FaultControl
 from vmtop.backends.clock import SystemClock
+from vmtop.backends.libvirt_act import Acts
 from vmtop.backends.libvirt_bulk import BulkReader, Reply, Request, Row, RowReader
 from vmtop.backends.libvirt_control import LibvirtControl, ability
 from vmtop.backends.libvirt_events import Bulletin, start_event_loop
@@ -29,13 +30,13 @@ from vmtop.backends.libvirt_link import (
     parse_uri,
     pid_folders,
 )
-from vmtop.backends.libvirt_survey import Surveyor
+from vmtop.backends.libvirt_survey import Surveyor, read_last_job
 from vmtop.backends.libvirt_vm import Run, build_off_vm, build_running_vm
 from vmtop.backends.procfs_host import HostReader, read_here
 from vmtop.backends.procfs_qemu import QemuFinder
 from vmtop.errors import ConnectError, ControlError
 from vmtop.model.recovery import BackupFolder
-from vmtop.model.sample import HostSample, Sample, VmSample
+from vmtop.model.sample import FinishedJob, HostSample, Sample, VmSample
 
 OFF_S = 10.0
 """VMs that are off are listed again after this time, and whenever a VM seems to have come or gone."""
@@ -103,6 +104,7 @@ class LibvirtBackend:
         self._binding = load_binding() if binding is None else binding
         self._links = Links(self._binding, self._target)
         self.capability = ability(self._target)
+        self._acts = Acts(self._binding, self._target)
         self._bulletin = Bulletin(self._clock.time)
         self._surveyor = Surveyor(self._binding, self._links, deadline_s, self._bulletin.note_found_end)
         self._root = proc_root
@@ -129,6 +131,11 @@ class LibvirtBackend:
             raise ControlError(f"{folder} is on the host of {self.uri}, and cannot be seen from here")
         return read_backups(folder, uuid)
 
+    def read_last_job(self, uuid: str) -> FinishedJob | None:
+        """How the last job of a VM ended; see `Backend`."""
+        with self._acts.connection() as connection:
+            return read_last_job(self._binding, connection, uuid, self._clock.time())
+
     def open_control(self) -> LibvirtControl:
         """What changes VMs here, on connections of its own.
 
@@ -148,6 +155,7 @@ class LibvirtBackend:
     def close(self) -> None:
         """Let go of all connections; those that hang close when their calls end."""
         self._links.close()
+        self._acts.close()
 
     def read_sample(self) -> Sample:
         """Read everything once; see `Backend`.

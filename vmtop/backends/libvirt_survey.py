@@ -10,12 +10,12 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from vmtop.backends.libvirt_job_parse import JobStats, is_end_of, parse_block_job, parse_job
+from vmtop.backends.libvirt_job_parse import JobStats, is_end_of, parse_block_job, parse_finished_job, parse_job
 from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
 from vmtop.backends.libvirt_parse import parse_facts_in
 from vmtop.backends.libvirt_storage_parse import parse_disks_in
 from vmtop.backends.libvirt_xml import parse_xml
-from vmtop.model.sample import JobSample, VmFacts
+from vmtop.model.sample import FinishedJob, JobSample, VmFacts
 
 FACTS_S = 60.0
 """A definition is read again after this time: no event tells of a new statistics period."""
@@ -248,6 +248,23 @@ def _ask_end(binding: Any, domain: Any, followed: JobSample) -> JobStats | None:
         return None
     # libvirt tells of the last job that left statistics, which may be one from long ago.
     return stats if is_end_of(followed, stats) else None
+
+
+def read_last_job(binding: Any, connection: Any, uuid: str, now_s: float) -> FinishedJob | None:
+    """How the last job of a VM that left statistics ended; `virsh domjobinfo VM --completed --keep-completed`.
+
+    Args:
+        binding: the libvirt module.
+        connection: where to ask; it may be a read-only one.
+        uuid: of the VM.
+        now_s: wall clock; libvirt does not tell when it ended.
+
+    Raises:
+        libvirtError: the VM is gone, or does not answer.
+    """
+    domain = connection.lookupByUUIDString(uuid)
+    stats = domain.jobStats(binding.VIR_DOMAIN_JOB_STATS_COMPLETED | binding.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED)
+    return parse_finished_job(uuid, domain.name(), stats, now_s)
 
 
 def _ask_facts(binding: Any, domain: Any, finding: Finding) -> None:

@@ -40,6 +40,8 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
         place.console.note(f"its files are {where}, so no recovery point is recorded")
     else:
         folder = str(Path(folder).absolute())
+    # Of this VM alone: to see to a backup may take longer than this command.
+    session.runner.take_over(vm.uuid)
     command = StartBackup(
         uuid=vm.uuid,
         folder=folder,

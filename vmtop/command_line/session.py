@@ -11,6 +11,7 @@ from vmtop.derive.frame import Frame
 from vmtop.errors import BackendError, ControlError, UnknownVmError, UsageError
 from vmtop.model.capability import Capability
 from vmtop.model.policy import Policy
+from vmtop.model.sample import FinishedJob
 from vmtop.pipeline import Pipeline
 from vmtop.wording import nearest
 
@@ -114,6 +115,14 @@ class ReadOnlySource:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+
+    def read_last_job(self, uuid: str) -> FinishedJob | None:  # noqa: ARG002 - the same as of every source
+        """Refuse: only who may change something sees to what earlier runs began.
+
+        Raises:
+            ControlError: always.
+        """
+        raise ControlError("vmtop is read-only, and sees to nothing that earlier runs began")
 
     def open_control(self) -> Control:
         """Refuse.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vmtop.errors import AuditError, ControlError
 from vmtop.pipeline import Reading
 from vmtop.viewmodel.status import Notice
+from vmtop.viewmodel.tone import Tone
 
 if TYPE_CHECKING:
     from vmtop.actions.action import Action, Outcome
@@ -84,8 +85,8 @@ class Acting:
         self._outcomes: dict[str, Outcome] = {}
         self._undoing: dict[str, str] = {}
         """Id of an action -> id of the one that it takes back."""
-        self._at_end: dict[str, tuple[Command, Command]] = {}
-        """Id of an action -> what was done, and what is to be done when the program ends."""
+        self._problems: tuple[str, ...] = ()
+        """Of the operator, as they were told last."""
 
     # -- the operator
 
@@ -109,6 +110,7 @@ class Acting:
             if self._operator is None:
                 self._operator = self._make_operator()
                 self._operator.on_change(self._wake)
+                self._operator.take_over()
             return self._operator
 
     @property
@@ -141,6 +143,7 @@ class Acting:
         self._frame = frame
         if self._operator is not None:
             self.actions = self._operator.actions()
+            self._tell_problems(self._operator.problems)
         if self._asked and self._question is None and frame is not self._judged:
             self._judge()
         self._tell_outcomes()
@@ -208,11 +211,14 @@ class Acting:
         operator = self.operator()
         for command in confirmed.commands:
             undoes = confirmed.undoes.get(command)
-            action = operator.submit(command, confirmed_name=confirmed.names.get(command.uuid, ""), undoes=undoes)
+            action = operator.submit(
+                command,
+                confirmed_name=confirmed.names.get(command.uuid, ""),
+                undoes=undoes,
+                is_passing=command in confirmed.passing,
+            )
             if undoes is not None:
                 self._undoing[action.id] = undoes
-            if command in confirmed.at_end:
-                self._at_end[action.id] = command, confirmed.at_end[command]
 
     async def end(self) -> str:
         """Put back what was to be put back, and let go of the operator.
@@ -223,12 +229,11 @@ class Acting:
         operator = self._operator
         if operator is None:
             return ""
-        done_ids = {action.id for action in operator.actions() if _is_done(action)}
-        ids = {
-            operator.submit(command, undoes=action_id).id
-            for action_id, (done, command) in self._at_end.items()
-            if action_id in done_ids and not _is_changed(done, self._frame)
-        }
+        try:
+            ids = {action.id for action in operator.put_back()}
+        except AuditError as error:
+            operator.close()
+            return str(error)
         for _ in range(round(AT_END_S / _LOOK_S)):
             if all(action.outcome is not None for action in _those(operator, ids)):
                 break
@@ -267,6 +272,17 @@ class Acting:
 
         return progress_notice(going)
 
+    @property
+    def going(self) -> "tuple[Action, ...]":
+        """What still goes on, as `see` found it."""
+        return tuple(action for action in self.actions if not action.is_over)
+
+    def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            if problem not in self._problems:
+                self.say(Notice(problem, Tone.HARD))
+        self._problems = problems
+
     def _tell_outcomes(self) -> None:
         for action in self.actions:
             if action.outcome is not None and self._outcomes.get(action.id) != action.outcome:
@@ -287,14 +303,3 @@ def _is_done(action: "Action") -> bool:
 def _why_left(action: "Action") -> str:
     why = "no answer" if action.outcome is None else action.outcome.text
     return f"its statistics period was not put back: {why}"
-
-
-def _is_changed(done: "Command", frame: "Frame | None") -> bool:
-    """Somebody else set another period since; it is theirs now."""
-    from vmtop.actions.command import SetStatsPeriod
-    from vmtop.actions.situation import find_subject
-
-    subject = None if frame is None else find_subject(frame, done.uuid)
-    if subject is None or subject.sample.facts is None or not isinstance(done, SetStatsPeriod):
-        return True
-    return subject.sample.facts.stats_period_s not in {None, 0, done.period_s}

@@ -144,6 +144,19 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     def _begin_to_act(self) -> None:
         self._acting.is_on = True
 
+    async def action_quit(self) -> None:
+        """End, at once when nothing goes on or it was asked for twice."""
+        from vmtop.tui.screens.quit import QuitScreen  # what is under way has loaded most of it
+
+        if self._acting.going and not isinstance(self.screen, QuitScreen):
+            await self.push_screen(QuitScreen())
+        else:
+            self.exit()
+
+    def on_quit_confirmed(self) -> None:
+        """The operator saw what goes on."""
+        self.exit()
+
     def follow(self, reading: Reading) -> None:
         """Hand every reading to what acts, once the first picture is drawn; on the thread of whoever reads."""
         self._acting.follow(reading)

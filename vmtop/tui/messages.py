@@ -1,6 +1,6 @@
 """What widgets and screens tell the app: what the operator asked for. The app alone changes the `UiState`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -217,6 +217,10 @@ class FaultsEnded(Message):
     """Undo all that was injected and can be undone."""
 
 
+class QuitConfirmed(Message):
+    """End vmtop although something still goes on."""
+
+
 class CommandConfirmed(Message):
     """Do it."""
 
@@ -226,7 +230,7 @@ class CommandConfirmed(Message):
         *,
         names: Mapping[str, str],
         undoes: "Mapping[Command, str]",
-        at_end: "Mapping[Command, Command]",
+        passing: "Collection[Command]" = (),
     ) -> None:
         """What exactly.
 
@@ -234,10 +238,10 @@ class CommandConfirmed(Message):
             commands: one after another.
             names: UUID -> name of the VM as it was typed, where that had to be.
             undoes: command -> id of the action that it takes back.
-            at_end: command -> the one to do when vmtop ends, if nobody changed the VM otherwise until then.
+            passing: those that are taken back when vmtop ends, if nobody changed the VM otherwise until then.
         """
         super().__init__()
         self.commands = commands
         self.names = names
         self.undoes = undoes
-        self.at_end = at_end
+        self.passing = passing

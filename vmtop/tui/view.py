@@ -64,8 +64,24 @@ class Operator(Protocol):
     def judge(self, command: "Command") -> "Verdict":
         """Say whether a command may be done and what it would mean; may block."""
 
-    def submit(self, command: "Command", *, confirmed_name: str = "", undoes: str | None = None) -> "Action":
-        """Hand over a command, without waiting for it."""
+    def submit(
+        self, command: "Command", *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False
+    ) -> "Action":
+        """Hand over a command, without waiting for it; a passing one is taken back by `put_back`."""
+
+    def take_over(self) -> None:
+        """From now on see to what other runs of vmtop left."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why not all that was left can be seen to; foreign text."""
+
+    def put_back(self) -> "tuple[Action, ...]":
+        """Take back what was to last no longer than this program.
+
+        Raises:
+            AuditError: something cannot be crossed out.
+        """
 
     def actions(self) -> "tuple[Action, ...]":
         """All that was handed over, the oldest first."""

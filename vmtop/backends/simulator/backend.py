@@ -11,7 +11,7 @@ from vmtop.backends.simulator.scenario import DEFAULT_SCENARIO, find_scenario, m
 from vmtop.backends.simulator.shared import SharedWorld
 from vmtop.errors import BackendError, ConnectError
 from vmtop.model.capability import Capability
-from vmtop.model.sample import Sample
+from vmtop.model.sample import FinishedJob, Sample
 
 if TYPE_CHECKING:  # the first picture does not wait for what acts
     from vmtop.backends.simulator.control import SimulatorControl
@@ -113,6 +113,11 @@ class SimulatorBackend:
         from vmtop.backends.simulator.recovery import read_backups
 
         return read_backups(self._shared, folder, uuid)
+
+    def read_last_job(self, uuid: str) -> "FinishedJob | None":
+        """How the last job of a VM of this host ended."""
+        with self._shared.lock:
+            return self._world.last_jobs.get(uuid)
 
     def open_control(self) -> "SimulatorControl":
         """What changes VMs of this host; commands that take their time need readings to go on."""

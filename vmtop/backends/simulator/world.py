@@ -78,6 +78,7 @@ class World:
         "guests",
         "host",
         "is_reachable",
+        "last_jobs",
         "store",
         "tick",
     )
@@ -123,6 +124,8 @@ class World:
         """The host's wall clock was set forward by so much."""
         self.finished: deque[FinishedJob] = deque(maxlen=MOST_FINISHED)
         """Jobs that ended and that nobody has read yet, the oldest first."""
+        self.last_jobs: dict[str, FinishedJob] = {}
+        """UUID -> the last job of that VM that ended."""
         self._notices: dict[str, int] = {}
         self._stuns: dict[Guest, float] = {}
         self._last_domain_id = 0
@@ -263,18 +266,17 @@ class World:
             return
         job.ending = ending
         job.close()
-        self.finished.append(
-            FinishedJob(
-                uuid=guest.plan.uuid,
-                name=guest.plan.name,
-                kind=job.kind,
-                is_good=ending.is_good,
-                error=ending.error,
-                ended_s=float(self.clock_s),
-                elapsed_s=float(self.tick - job.started_at),
-                processed_bytes=job.done * PAGE_BYTES if job.has_progress else None,
-            )
+        finished = self.last_jobs[guest.plan.uuid] = FinishedJob(
+            uuid=guest.plan.uuid,
+            name=guest.plan.name,
+            kind=job.kind,
+            is_good=ending.is_good,
+            error=ending.error,
+            ended_s=float(self.clock_s),
+            elapsed_s=float(self.tick - job.started_at),
+            processed_bytes=job.done * PAGE_BYTES if job.has_progress else None,
         )
+        self.finished.append(finished)
         if not ending.is_good and ending.error is not None:
             self.tell(f"{job.kind} of {guest.plan.name} failed: {ending.error}")
 

@@ -1,6 +1,6 @@
 """The card: what would be done and what it would mean, before anything is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from textual.app import ComposeResult
@@ -115,9 +115,9 @@ class ConfirmScreen(ViewScreen):
         """Command -> id of the action that it takes back."""
         return {}
 
-    def at_end(self) -> Mapping[Command, Command]:
-        """Command -> what is to be done when vmtop ends."""
-        return {}
+    def passing(self) -> Collection[Command]:
+        """Commands that are taken back when vmtop ends."""
+        return ()
 
     # -- drawing
 
@@ -251,7 +251,7 @@ class ConfirmScreen(ViewScreen):
                         if entry.command in self._names
                     },
                     undoes=self.undoes(),
-                    at_end=self.at_end(),
+                    passing=self.passing(),
                 )
             )
             self.dismiss()

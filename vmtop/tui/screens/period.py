@@ -1,6 +1,6 @@
 """The card of statistics periods: have guests send their figures."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from vmtop.actions.command import Command, SetStatsPeriod
 from vmtop.actions.situation import find_subject
@@ -52,15 +52,9 @@ class PeriodScreen(ConfirmScreen):
         chosen = "puts back what was before" if self._is_put_back else "leaves it as it is"
         return (*already, (Span("When it ends, vmtop ", Tone.DIM), Span(chosen, Tone.NAME), Span("  (Tab)", Tone.DIM)))
 
-    def at_end(self) -> Mapping[Command, Command]:
-        """No figures any more, where that was chosen."""
-        if not self._is_put_back:
-            return {}
-        return {
-            entry.command: SetStatsPeriod(uuid=entry.command.uuid, period_s=0, expected_s=entry.command.period_s)
-            for entry in self.entries
-            if isinstance(entry.command, SetStatsPeriod)
-        }
+    def passing(self) -> Collection[Command]:
+        """All of them, where that was chosen."""
+        return tuple(entry.command for entry in self.entries) if self._is_put_back else ()
 
     def action_choose_next(self) -> None:
         """Keep the period when vmtop ends, or put it back."""
