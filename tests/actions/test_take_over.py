@@ -207,6 +207,40 @@ def test_another_backup_that_runs_now_is_not_taken_for_it(runs: Runs) -> None:
     assert runs.action.outcome is not None and runs.action.outcome.text.startswith("the backup is gone")
 
 
+def test_before_it_is_known_whether_it_runs_nothing_is_concluded(runs: Runs) -> None:
+    runs.back_up()
+    runs.kill()
+    runs.rig.vm |= {"jobs": (), "facts": None, "unknown": {"facts": "libvirt was not asked yet"}}
+    runs.start()
+    runs.rig.second(5)
+    assert (runs.action.outcome, runs.calls()) == (None, ["start_backup"])
+    runs.rig.vm |= {"jobs": (make_job(elapsed_s=6.0),), "facts": make_facts(), "unknown": {}}
+    runs.rig.second()
+    assert runs.action.progress == "copying; an earlier vmtop began it"
+
+
+def test_a_backup_whose_files_are_written_still_goes_on(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.back_up()
+    runs.kill()
+    runs.rig.vm["jobs"] = ()
+    monkeypatch.setattr("vmtop.actions.copier.is_any_written", lambda _: True)
+    runs.start()
+    runs.rig.second(5)
+    assert (runs.action.outcome, runs.calls()) == (None, ["start_backup"])
+
+
+def test_another_backup_that_ends_while_it_is_looked_for_is_not_taken_for_it(runs: Runs) -> None:
+    runs.back_up()
+    runs.kill()
+    runs.copy()
+    runs.rig.source.last_job = ControlError("QEMU does not answer", 68)
+    runs.start()
+    runs.rig.second(2)
+    runs.rig.finished = (runs.ended(elapsed_s=1.0),)
+    runs.rig.second(2)
+    assert runs.action.outcome is None
+
+
 def test_while_nobody_tells_how_it_ended_it_is_asked_again(runs: Runs) -> None:
     runs.back_up()
     runs.kill()

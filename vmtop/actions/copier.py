@@ -15,8 +15,9 @@ from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
 from vmtop.backends.backup_folder import read_write_times
-from vmtop.backends.image_lock import is_written
+from vmtop.backends.image_lock import is_any_written, is_written
 from vmtop.backends.qemu_image import CHECK_LIMIT_S
+from vmtop.derive.condition import is_off
 from vmtop.derive.frame import Frame
 from vmtop.errors import AuditError, ControlError, VmtopError
 from vmtop.model.policy import Policy
@@ -143,7 +144,7 @@ class Copier:
         self.leftovers.follow(frame)
         for errand in self._desk.errands():
             backup = errand.backup
-            if backup is not None and not backup.is_ending:
+            if backup is not None and not backup.is_ending and not errand.is_calling:
                 self._follow(errand, backup, frame)
 
     def _follow(self, errand: Errand, backup: RunningBackup, frame: Frame) -> None:
@@ -152,27 +153,33 @@ class Copier:
             errand.deadline_s = self._desk.clock.monotonic() + self._policy.action_frame_s
         subject = find_subject(frame, vm_uuid)
         running = next((job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP), None) if subject else None
-        if running is not None and (
-            backup.was_seen or not backup.is_inherited or _is_same(running, backup, self._desk.clock.time())
-        ):
+        if backup.is_inherited and not backup.was_seen:
+            self._find(errand, backup, running, subject, now_s)
+            return
+        if running is not None:
             backup.was_seen, backup.gone_s = True, None
-            if backup.is_inherited:
-                errand.progress = COPYING + backup.doubt
             return
         # Not only those of this sample: a small backup may end before its call returns.
         end = next((job for job in frame.jobs.finished if job.uuid == vm_uuid and _is_end(job, backup)), None)
         if end is not None:
             self._finish(errand, backup, end)
             return
-        if backup.is_inherited and not backup.was_seen:
-            if now_s >= backup.look_s:
-                backup.look_s = now_s + LOOK_AGAIN_S
-                self._desk.call(errand, lambda each: self._look_back(each, backup), CHECK_LIMIT_S + CLEAR_S)
-            return
         backup.gone_s = now_s if backup.gone_s is None else backup.gone_s
         patience_s = self._policy.job_end_wait_s if backup.was_seen else self._policy.job_unseen_s
         if now_s - max(backup.gone_s, backup.began_monotonic_s) >= patience_s:
             self._finish(errand, backup, None)
+
+    def _find(
+        self, errand: Errand, backup: RunningBackup, running: JobSample | None, subject: Subject | None, now_s: float
+    ) -> None:
+        """See whether a backup of an earlier run still goes on, or else have it found out how it ended."""
+        if running is not None and _is_same(running, backup, self._desk.clock.time()):
+            backup.was_seen = True
+            with self._desk.changed:
+                errand.progress = COPYING + backup.doubt
+        elif (subject is None or _is_known(subject)) and now_s >= backup.look_s:
+            backup.look_s = now_s + LOOK_AGAIN_S
+            self._desk.call(errand, lambda each: self._look_back(each, backup), CHECK_LIMIT_S + CLEAR_S)
 
     def _finish(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> None:
         backup.is_ending = True
@@ -182,6 +189,8 @@ class Copier:
 
     def _look_back(self, errand: Errand, backup: RunningBackup) -> Outcome | None:
         """Find out how a backup ended of which nobody was told; the end of another's counts for nothing."""
+        if backup.has_folder and is_any_written(map(Path, _paths(backup))):
+            return None
         try:
             job = self._desk.source.read_last_job(errand.command.uuid)
         except ControlError as error:
@@ -300,6 +309,11 @@ def _entry(errand: Errand, command: StartBackup, backup: RunningBackup, uri: str
         began_s=backup.began_s,
         asked_s=backup.asked_s,
     )
+
+
+def _is_known(subject: Subject) -> bool:
+    """Whether a job runs on it was asked already; that comes with the first look at its definition."""
+    return is_off(subject.sample) or subject.sample.facts is not None
 
 
 def _is_same(job: JobSample, backup: RunningBackup, now_s: float) -> bool:

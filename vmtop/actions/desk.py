@@ -180,7 +180,7 @@ class Desk:
         if is_waited:
             self._conclude(errand, outcome)
         else:
-            self.spawn(lambda: self._conclude(errand, outcome))
+            self.spawn(lambda: self._conclude_later(errand, outcome))
 
     def _claim(self, errand: Errand) -> bool:
         """Take it on oneself to end an errand; False when somebody else did."""
@@ -191,6 +191,10 @@ class Desk:
             errand.ended_s, errand.deadline_s = self.clock.monotonic(), None
             return True
 
+    def _conclude_later(self, errand: Errand, outcome: Outcome) -> None:
+        self._conclude(errand, outcome)
+        self.pump()
+
     def _conclude(self, errand: Errand, outcome: Outcome) -> None:
         outcome = self._written(errand, outcome)
         try:
@@ -200,7 +204,6 @@ class Desk:
         with self.changed:
             errand.outcome = outcome
         self.leave_lane(errand)
-        self.pump()
         self.tell()
 
     def write(self, errand: Errand, phase: Phase, outcome: Outcome | None = None) -> None:
