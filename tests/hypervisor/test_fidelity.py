@@ -1,8 +1,11 @@
 """Real guests and the simulator tell the same stories; see `tests/fidelity`.
 
-Each story is told once, has to confirm its recordings, and is judged together with them. With VMTOP_FIDELITY_RUNS=3 it
-is told three times. With VMTOP_REPORT_DIR=FOLDER the reports stay there, and the runs as JSON: to record anew, move
-those to a folder below tests/recordings that is named after the day, the host and its versions.
+Each story is told once, has to confirm its recordings, and is judged together with them. One that does not is told a
+second time: a machine that was busy with something else for a minute proves nothing, twice the same is the guests.
+
+With VMTOP_FIDELITY_RUNS=3 each is told three times. With VMTOP_REPORT_DIR=FOLDER the reports stay there, and the runs
+as JSON: to record anew, move those to a folder below tests/recordings that is named after the day, the host and its
+versions.
 """
 
 import os
@@ -22,6 +25,7 @@ from tests.hypervisor.lab import HostLab
 from tests.hypervisor.real_story import tell
 
 RUNS = int(os.environ.get("VMTOP_FIDELITY_RUNS", "1"))
+ATTEMPTS = 2
 
 
 @pytest.fixture
@@ -39,8 +43,23 @@ def test_real_guests_live_through_a_story_as_simulated_ones_do(
 ) -> None:
     if any(story.needs_ksm for story in stage) and (reason := missing_for_ksm()):
         pytest.skip(reason)
-    runs = [tell(stage, lab) for _ in range(RUNS)]
-    wrong = []
+    for attempt in range(ATTEMPTS):
+        runs = [tell(stage, lab) for _ in range(RUNS)]
+        wrong, tables = compare(stage, runs, report_folder)
+        for name, table in tables.items():
+            record_property(f"{name}-{attempt + 1}", table)
+            request.node.add_report_section("call", f"{name}, attempt {attempt + 1}", table)
+        if not wrong:
+            break
+    assert not wrong
+
+
+def compare(
+    stage: tuple[Story, ...], runs: list[list[Curves]], report_folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """What speaks against model or guests, and the report of each story."""
+    wrong: list[str] = []
+    tables = {}
     for story, *fresh in zip(stage, *runs, strict=True):
         save(fresh, report_folder)
         model, known = simulate(story), recorded(story)
@@ -54,10 +73,8 @@ def test_real_guests_live_through_a_story_as_simulated_ones_do(
             for verdict in judge(story, known, model)
             if not all(verdict.confirms(verdict.feature.measure(curves)) for curves in fresh)
         ]
-        table = (report_folder / f"{story.name}.md").read_text()
-        record_property(story.name, table)
-        request.node.add_report_section("call", story.name, table)
-    assert not wrong
+        tables[story.name] = (report_folder / f"{story.name}.md").read_text()
+    return wrong, tables
 
 
 def save(runs: list[Curves], folder: Path) -> None:
