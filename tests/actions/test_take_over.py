@@ -37,8 +37,8 @@ class Runs:
         self.ledger = Ledger(None)
         self.start()
 
-    def start(self) -> None:
-        """Another run, which takes over what it finds."""
+    def start(self, *, takes_over: bool = True) -> None:
+        """Another run."""
         self.ledger = Ledger(self.open_folder)
         rig = self.rig
         rig.runner = Runner(
@@ -51,7 +51,8 @@ class Runs:
             on_backup=Recorder(rig.clock),
             spawn=lambda work: work(),
         )
-        rig.runner.take_over()
+        if takes_over:
+            rig.runner.take_over()
 
     def kill(self) -> None:
         """The end of the present run, of which it notices nothing."""
@@ -267,16 +268,15 @@ def test_what_another_run_sees_to_is_left_to_it_until_it_ends(runs: Runs) -> Non
     assert runs.action.progress == "copying; an earlier vmtop began it"
 
 
-def test_only_what_concerns_the_vm_is_taken_over(runs: Runs) -> None:
+def test_what_concerns_one_vm_is_taken_over_at_once_and_nothing_else(runs: Runs) -> None:
     runs.back_up()
     runs.kill()
-    runs.start()
-    runs.rig.runner.take_over("another-vm")
-    runs.rig.second(2)
-    assert runs.rig.runner.actions() == ()
-    runs.rig.runner.take_over(ID)
+    runs.start(takes_over=False)
     runs.rig.second(int(LOOK_S))
-    assert runs.action.sentence.startswith("back up all disks of web-1")
+    assert runs.rig.runner.take_over_of("another-vm") == ()
+    (action,) = runs.rig.runner.take_over_of(ID)
+    assert action == runs.action
+    assert action.progress == "looking how it stands; an earlier vmtop began it"
 
 
 def test_a_checkpoint_that_could_not_be_deleted_is_deleted_by_the_next_run(runs: Runs) -> None:

@@ -1,11 +1,17 @@
 """The whole way of an action, from an operator to real guests: guard, audit, libvirt, and what becomes of it."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from tests.hypervisor.guest import Guest
@@ -35,12 +41,13 @@ from vmtop.actions.runner import Runner, undo_command
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.target import Target, TargetState
 from vmtop.actions.verdict import BalloonPreview
+from vmtop.backends.backup_folder import read_backups
 from vmtop.backends.base import Control
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.command_line.session import FrameReader, ReadOnlySource
 from vmtop.derive.metrics import UsedSource
-from vmtop.model.kind import SnapshotKind
+from vmtop.model.kind import BackupKind, SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.model.sample import FinishedJob, JobKind, VmState
 from vmtop.model.storage import SnapshotRequest
@@ -164,9 +171,8 @@ class Operator:
 
     def is_limited(self, guest: Guest) -> bool:
         """A backup runs, and goes so slowly that it will for a while."""
-        return guest.domain.blockJobInfo("vda").get("bandwidth") == SLOW_BYTES_PER_S // MIB and any(
-            job.kind is JobKind.BACKUP for job in self.subject(guest).sample.jobs
-        )
+        jobs = self.subject(guest).sample.jobs
+        return is_limited(guest) and any(job.kind is JobKind.BACKUP for job in jobs)
 
     def progress_of(self, action: Action) -> str:
         now = self.runner.action(action.id)
@@ -248,6 +254,18 @@ def assert_refused(operator: Operator, command: Command, why: str, name: str = "
     (record,) = operator.records(action)
     assert (record.phase, record.outcome, record.text) == (Phase.ENDED, "refused", text)
     assert not operator.door.is_opened
+
+
+def is_limited(guest: Guest) -> bool:
+    """Its backup goes so slowly that it will for a while."""
+    return bool(guest.domain.blockJobInfo("vda").get("bandwidth") == SLOW_BYTES_PER_S // MIB)
+
+
+def is_idle(guest: Guest) -> bool:
+    """No job runs on it; libvirt knows for a moment that one does, and not which."""
+    with suppress(libvirt.libvirtError):
+        return bool(guest.domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE)
+    return False
 
 
 def inner_folder(folder: Path, guest: Guest) -> Path:
@@ -641,7 +659,7 @@ class TestBackups:
     def let_it_end(self, store: Guest, lab: HostLab) -> None:
         """With nobody looking, as fast as it can."""
         virsh(store, lab, "blockjob", "vda", "--bandwidth", "0")
-        wait_until(lambda: store.domain.jobInfo()[0] == 0, "the backup to be over")
+        wait_until(lambda: is_idle(store), "the backup to be over")
 
     def test_a_backup_whose_vmtop_ended_is_seen_to_by_the_next(
         self, orphan: str, heir: Operator, store: Guest, folder: Path
@@ -672,11 +690,46 @@ class TestBackups:
         assert checkpoint == backup.record.checkpoint, "the next backup may go on from it"
         forget_backups(store, folder)
 
+    def runs_or_ended(self, store: Guest, program: subprocess.Popen[str]) -> bool:
+        return is_limited(store) or program.poll() is not None
+
+    def test_a_killed_command_leaves_the_end_of_its_backup_to_the_next(
+        self, store: Guest, folder: Path, own_lab: HostLab, tmp_path: Path
+    ) -> None:
+        def command(*words: str) -> subprocess.Popen[str]:
+            program = [sys.executable, "-m", "vmtop", "-c", own_lab.uri, "backup", store.name, "--to", str(folder)]
+            environ = os.environ | {"XDG_STATE_HOME": str(tmp_path)}
+            pipe = subprocess.PIPE
+            return subprocess.Popen([*program, "--yes", *words], env=environ, stdout=pipe, stderr=pipe, text=True)
+
+        for _ in range(ATTEMPTS):
+            killed = command("--rate", "2M")
+            wait_until(partial(self.runs_or_ended, store, killed), "the backup to run")
+            killed.kill()
+            killed.communicate()
+            if is_limited(store):
+                break
+            forget_backups(store, folder)
+        self.let_it_end(store, own_lab)
+        assert [backup.record.is_done for backup in read_backups(str(folder)).backups] == [False]
+
+        following = command("--incremental")
+        told, said = following.communicate(timeout=60)
+        assert f"{store.name}: backup: done: {STORED_MIB}M copied; an earlier vmtop began it" in said
+        assert following.returncode == 0, told + said
+        backups = read_backups(str(folder)).backups
+        assert [(each.record.kind, each.record.is_done) for each in backups] == [
+            (BackupKind.FULL, True),
+            (BackupKind.INCREMENTAL, True),
+        ]
+        assert list((tmp_path / "vmtop" / "open").iterdir()) == []
+        forget_backups(store, folder)
+
     def test_of_a_backup_that_was_cancelled_while_no_vmtop_ran_nothing_is_left(
         self, orphan: str, heir: Operator, store: Guest, folder: Path, own_lab: HostLab
     ) -> None:
         virsh(store, own_lab, "domjobabort")
-        wait_until(lambda: store.domain.jobInfo()[0] == 0, "the backup to be over")
+        wait_until(lambda: is_idle(store), "the backup to be over")
         action = self.inherited(heir, orphan)
         why = "the backup failed, or never began, for none of its files is there; an earlier vmtop began it"
         assert outcome_of(heir.end(action)) == (Ending.FAILED, why)

@@ -23,10 +23,17 @@ class Heir:
         self.problems: tuple[str, ...] = ()
         """Why not all of it can be seen to, a sentence for each reason; foreign text."""
 
-    def begin(self, vm_uuid: str | None) -> None:
-        """From the next frame on, take over what concerns this VM, or with None any of this source."""
+    def begin(self) -> None:
+        """From the next frame on, take over what concerns any VM of this source."""
+        self._is_wanted = self._wants(None)
+
+    def look(self, vm_uuid: str) -> None:
+        """Take over at once what concerns one VM; reads files."""
+        self._look(self._wants(vm_uuid))
+
+    def _wants(self, vm_uuid: str | None) -> Callable[[Entry], bool]:
         uri = self._desk.source.uri
-        self._is_wanted = lambda entry: entry.uri == uri and vm_uuid in {None, entry.uuid}
+        return lambda entry: entry.uri == uri and vm_uuid in {None, entry.uuid}
 
     def follow(self, frame: Frame) -> None:
         """Look when it is time."""

@@ -114,9 +114,14 @@ class Runner:
         """Have `notify` called, from any thread, whenever an action got on."""
         self._desk.notify = notify
 
-    def take_over(self, vm_uuid: str | None = None) -> None:
-        """From now on see to what other runs of vmtop left, of one VM or of all: backups, checkpoints, periods."""
-        self._heir.begin(vm_uuid)
+    def take_over(self) -> None:
+        """From now on see to what other runs of vmtop left: backups, checkpoints, periods."""
+        self._heir.begin()
+
+    def take_over_of(self, vm_uuid: str) -> tuple[Action, ...]:
+        """See to what other runs of vmtop left of one VM; tells which of its actions go on now. Reads files."""
+        self._heir.look(vm_uuid)
+        return tuple(each for each in self.actions() if each.command.uuid == vm_uuid and not each.is_over)
 
     @property
     def problems(self) -> tuple[str, ...]:

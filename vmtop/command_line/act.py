@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vmtop.actions.action import Action, Ending
 from vmtop.actions.command import CancelJob, Command, SetBalloon, StartBackup
-from vmtop.actions.copier import CHECKING
+from vmtop.actions.copier import CHECKING, COPYING
 from vmtop.actions.situation import find_subject
 from vmtop.actions.size import size_text
 from vmtop.actions.verdict import Verdict
@@ -95,6 +95,25 @@ def perform(
     is_done = last.outcome is not None and last.outcome.ending is Ending.DONE
     code = interrupt.exit_code if interrupt.number else int(not is_done)
     return unasked._replace(verdict=last.verdict or verdict, action=last, exit_code=code)
+
+
+def settle(place: Place, session: Session, vm_uuid: str) -> None:
+    """See to what an earlier vmtop left of this VM, unless that still goes on.
+
+    Raises:
+        KeyboardInterrupt: somebody does not want to wait; the next vmtop sees to it.
+    """
+    with noted_interrupts() as interrupt:
+        for found in session.runner.take_over_of(vm_uuid):
+            action = found
+            while not action.is_over and not action.progress.startswith(COPYING) and not interrupt.number:
+                action = _look(place, session, action)
+            if action.outcome is not None:
+                place.console.note(outcome_notice(action, action.outcome).text)
+    for problem in session.runner.problems:
+        place.console.note(problem)
+    if interrupt.number:
+        raise KeyboardInterrupt
 
 
 def _show_card(console: Console, session: Session, entry: Entry, *, is_note: bool) -> None:

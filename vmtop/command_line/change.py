@@ -9,7 +9,7 @@ from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, SetBalloon, St
 from vmtop.actions.runner import undo_command
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import parse_target, size_text
-from vmtop.command_line.act import SIMULATED, act, describe, describe_source, perform
+from vmtop.command_line.act import SIMULATED, act, describe, describe_source, perform, settle
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.errors import RefusedError, UsageError
@@ -40,8 +40,8 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
         place.console.note(f"its files are {where}, so no recovery point is recorded")
     else:
         folder = str(Path(folder).absolute())
-    # Of this VM alone: to see to a backup may take longer than this command.
-    session.runner.take_over(vm.uuid)
+    if not wanted.dry_run:
+        settle(place, session, vm.uuid)
     command = StartBackup(
         uuid=vm.uuid,
         folder=folder,
