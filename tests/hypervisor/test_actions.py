@@ -63,6 +63,7 @@ class Door:
         self.uri = backend.uri
         self.capability = backend.capability
         self.is_opened = False
+        self.read_storage, self.read_folder = backend.read_storage, backend.read_folder
         self._backend = backend
 
     def open_control(self) -> Control:
@@ -82,7 +83,7 @@ class Operator:
         self.door = Door(self.backend)
         self.reader = FrameReader(Pipeline(self.backend, policy, clock), clock, FRAME_S)
         self.audit = Audit(audit, read_identity({}), lambda line: None)
-        source: Source = ReadOnlySource(lab.uri) if is_readonly else self.door
+        source: Source = ReadOnlySource(self.door) if is_readonly else self.door
         self.runner = Runner(source, self.audit, self.reader.newest, policy, clock, on_backup=Recorder(clock))
         self.sizes: list[int | None] = []
         """Of the balloon of whom an action is about, in all frames meanwhile."""

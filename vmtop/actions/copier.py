@@ -9,10 +9,10 @@ from vmtop.actions.command import StartBackup
 from vmtop.actions.desk import Desk
 from vmtop.actions.errand import Errand, RunningBackup
 from vmtop.actions.explain import explain
-from vmtop.actions.folder import make_folder, remove_files
 from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
+from vmtop.backends.folder import make_folder, remove_files
 from vmtop.backends.image_lock import is_written
 from vmtop.backends.qemu_image import CHECK_LIMIT_S
 from vmtop.derive.frame import Frame

@@ -19,6 +19,7 @@ from vmtop.backends.base import Clock, Control
 from vmtop.derive.words import duration_words
 from vmtop.errors import AuditError, ControlError
 from vmtop.model.capability import Capability
+from vmtop.model.storage import FolderSample, StorageSample
 
 MOST_CALLS = 4
 """Slow calls at once, so that disks are not swamped with snapshots and backups. Overdue ones do not count."""
@@ -48,6 +49,12 @@ class Source(Protocol):
 
     def open_control(self) -> Control:
         """What changes VMs of this source; a `ControlError` where nothing can be changed."""
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        """Disks, snapshots and checkpoints of a VM; see `Backend.read_storage`."""
+
+    def read_folder(self, path: str, inner: str) -> FolderSample | None:
+        """A folder into which something is to be written; see `Backend.read_folder`."""
 
 
 class Desk:

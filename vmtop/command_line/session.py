@@ -112,8 +112,11 @@ class ReadOnlySource:
 
     capability = Capability(is_readonly=True)
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, source: Source) -> None:
+        """Let `source` be looked at."""
+        self.uri = source.uri
+        self.read_storage = source.read_storage
+        self.read_folder = source.read_folder
 
     def open_control(self) -> Control:
         """Refuse.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from vmtop.actions.situation import FolderSample
+from vmtop.model.storage import FolderSample
 
 
 def read_folder(path: str, inner: str = "") -> FolderSample:
