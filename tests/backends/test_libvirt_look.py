@@ -1,6 +1,6 @@
 """What is read of a VM when somebody looks: on a stand-in daemon that hangs and dies, and on libvirt's test driver."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -54,13 +54,18 @@ def test_storage_is_read_without_a_connection_that_could_change_anything(bench: 
     assert bench.daemon.writable_connections == []
 
 
+def _cannot_tell(_connection: FakeConnection) -> bool:
+    raise FakeError(1, "who knows")
+
+
+@pytest.mark.parametrize("is_alive", [lambda _connection: False, _cannot_tell])
 def test_a_connection_is_used_again_while_it_lives_and_replaced_when_it_died(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, is_alive: Callable[[FakeConnection], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         bench.backend.read_storage(bench.vm.uuid)
     assert len(bench.daemon.openings) == 1
-    monkeypatch.setattr(FakeConnection, "isAlive", lambda _: False)
+    monkeypatch.setattr(FakeConnection, "isAlive", is_alive)
     bench.backend.read_storage(bench.vm.uuid)
     assert len(bench.daemon.openings) == 2
     assert becomes_true(lambda: bench.daemon.open_connections == 1)

@@ -61,7 +61,7 @@ class Looks:
 
     def _take(self) -> Link:
         while (link := self._take_idle()) is not None:
-            if link.ask(lambda connection: bool(connection.isAlive()), self._answer_s):
+            if self._is_alive(link):
                 return link
             self._links.abandon(link)
         if self._links.stuck >= MOST_LEFT:
@@ -74,6 +74,12 @@ class Looks:
             return self._links.open("vmtop-look")
         except BackendError as error:
             raise ControlError(str(error)) from error
+
+    def _is_alive(self, link: Link) -> bool:
+        try:
+            return bool(link.ask(lambda connection: connection.isAlive(), self._answer_s))
+        except (TimeoutError, self._binding.libvirtError):
+            return False
 
     def _take_idle(self) -> Link | None:
         with self._lock:
