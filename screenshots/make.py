@@ -151,6 +151,7 @@ async def _draw(backend: Backend, pipeline: Pipeline, clock: Clock, picture: Pic
             make_operator=lambda: Runner(backend, audit, read_newest, DEFAULT_POLICY, clock),
             why_readonly="",
             faults=backend.fault_control,
+            read_storage=backend.read_storage,
             monotonic=clock.monotonic,
         )
         await _take(app, picture, name)

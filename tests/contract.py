@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 from vmtop.backends.base import Backend
 from vmtop.derive.frame import derive_frame
+from vmtop.errors import ControlError
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import Answer, GuestSample, QemuSample, Sample, VmSample, VmState
+from vmtop.model.storage import StorageSample
 from vmtop.viewmodel.plain import format_json
 from vmtop.viewmodel.ui_state import UiState
 
@@ -94,6 +98,48 @@ def check_front_ends(earlier: Sample, later: Sample) -> None:
     for part in (document["host"], *document["vms"]):
         nulls = {name for name, value in part.items() if value is None}
         assert nulls == set(part["unknown"]), part.get("name")
+
+
+class LookingOnly:
+    """libvirt for somebody who may open no connection that could change anything."""
+
+    def __init__(self, binding: Any) -> None:
+        self._binding = binding
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._binding, name)
+
+    def open(self, uri: str) -> NoReturn:
+        raise AssertionError(f"{uri} was opened for writing")
+
+
+def check_storage(backend: Backend) -> list[StorageSample]:
+    """What a source tells to somebody who looks at one VM of each state.
+
+    Returns:
+        What was read, for what only some backends promise.
+    """
+    found = []
+    by_state = {vm.state: vm for vm in backend.read_sample().vms}
+    assert by_state, "there is no VM to look at"
+    for vm in by_state.values():
+        storage = backend.read_storage(vm.uuid)
+        found.append(storage)
+        assert storage.uuid == vm.uuid
+        assert storage.libvirt_version > 0
+        assert isinstance(storage.can_revert_external, bool)
+        assert (storage.has_agent is None) == ("has_agent" in storage.unknown)
+        names = [snapshot.name for snapshot in storage.snapshots]
+        assert len(set(names)) == len(names)
+        for place, snapshot in enumerate(storage.snapshots):
+            assert snapshot.parent is None or snapshot.parent in names[:place], "parents come before children"
+        for disk in storage.disks:
+            for field in ("capacity_bytes", "allocation_bytes", "folder_free_bytes"):
+                is_known = getattr(disk, field) is not None
+                assert is_known != (f"{disk.target}.{field}" in storage.unknown), f"{vm.name}: {disk.target}.{field}"
+    with pytest.raises(ControlError):
+        backend.read_storage("00000000-0000-4000-8000-0000000000ff")
+    return found
 
 
 def check_contract(backend: Backend, *, least_vms: int) -> tuple[Sample, Sample]:

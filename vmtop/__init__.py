@@ -12,14 +12,17 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
 
     errors, units        every exception of ours; how many bytes a unit has
     wording              hints for mistyped words
-    model/               frozen values: what a backend read (`sample`), disks, snapshots and checkpoints (`storage`),
-                         what lies in a backup folder (`recovery`), thresholds (`policy`), abilities, failures
+    model/               frozen values: what a backend read (`sample`), disks, snapshots, checkpoints and folders to
+                         write into (`storage`), what lies in a backup folder (`recovery`), thresholds (`policy`),
+                         abilities, failures
     backends/            all I/O. `base` is the contract of reading and of acting. libvirt: `deadline` (threads that may
                          be abandoned), `libvirt_link` (connections), `libvirt_events`, `libvirt_bulk` (one call for all
                          VMs), `libvirt_survey` (jobs and definitions, between samples), `libvirt_parse` (pure),
                          `libvirt_vm` and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend),
+                         `libvirt_look` (what somebody looks at: disks, snapshots; read-only, apart from the samples),
                          `libvirt_control` (acts, on a connection of its own); `procfs_*` (/proc and /sys);
-                         `backup_folder` and `qemu_image` (recovery points); `simulator/`
+                         `folder` (where something is to be written); `backup_folder` and `qemu_image` (recovery
+                         points); `simulator/`
     derive/              pure arithmetic: `frame` ties together `vm`, `guest`, `rates`, `condition`, `host`, `levels`,
                          `job` and `overview` (sums, who is in trouble); `series` keeps the last values for charts;
                          `recovery` tells which backups make a chain

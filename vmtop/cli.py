@@ -391,7 +391,7 @@ def _run_command(
     def open_session() -> Session:
         backend = make_backend(options, settings, environ)
         reader = FrameReader(Pipeline(backend, policy, clock), clock, COMMAND_DELAY_S / (options.speed or 1.0))
-        source: Source = ReadOnlySource(backend.uri) if settings.readonly else backend
+        source: Source = ReadOnlySource(backend) if settings.readonly else backend
         ledger = make_ledger(backend, environ)
         return Session(source, reader, make_runner(source, policy, clock, reader.newest, ledger), policy)
 
@@ -489,6 +489,7 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         why_readonly=why_readonly,
         faults=backend.fault_control,
         read_audit=_read_audit,
+        read_storage=backend.read_storage,
         read_recovery=lambda folder, uuid: _read_recovery(backend, folder, uuid),
         is_simulated=backend.is_simulated,
         policy=policy,

@@ -14,11 +14,12 @@ from vmtop.actions.audit import Audit, AuditRecord, Identity
 from vmtop.actions.runner import Runner, undo_command
 from vmtop.actions.situation import Newest
 from vmtop.backends.base import Control
+from vmtop.backends.folder import read_folder
 from vmtop.derive.frame import Frame
 from vmtop.errors import ControlError
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import FinishedJob, JobKind, VmSample
-from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
+from vmtop.model.storage import BackupRequest, FolderSample, SnapshotRequest, StorageSample
 from vmtop.units import GIB, MIB
 
 OPERATOR = Identity(uid=1000, user="ada", login_uid=1000, sudo_user=None, pid=42)
@@ -29,7 +30,6 @@ class FakeControl:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.storage = make_storage()
         self.errors: dict[str, ControlError] = {}
         self.before_call: Callable[[str], None] = lambda name: None
         self.stood_s: float | None = None
@@ -46,11 +46,6 @@ class FakeControl:
 
     def set_stats_period(self, uuid: str, period_s: int) -> None:
         self._note("set_stats_period", uuid, period_s)
-
-    def read_storage(self, uuid: str) -> StorageSample:
-        if "read_storage" in self.errors:
-            raise self.errors["read_storage"]
-        return self.storage
 
     def take_snapshot(self, uuid: str, request: SnapshotRequest) -> float | None:
         self._note("take_snapshot", uuid, request)
@@ -82,9 +77,11 @@ class FakeControl:
 
 
 class FakeSource:
-    """Opens one control."""
+    """Opens one control; its folders are those of this machine where it is here."""
 
     def __init__(self) -> None:
+        self.is_here = False
+        self.storage: StorageSample | ControlError = make_storage()
         self.uri = "qemu:///system"
         self.capability = ABLE
         self.control = FakeControl()
@@ -99,6 +96,14 @@ class FakeSource:
         if isinstance(self.last_job, ControlError):
             raise self.last_job
         return self.last_job
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        if isinstance(self.storage, ControlError):
+            raise self.storage
+        return self.storage
+
+    def read_folder(self, path: str, inner: str) -> FolderSample | None:
+        return read_folder(path, inner) if self.is_here else None
 
 
 class Rig:
@@ -115,7 +120,6 @@ class Rig:
         self.guest: dict[str, Any] = {}
         self.used_bytes = 1536 * MIB
         self.finished: tuple[FinishedJob, ...] = ()
-        self.is_local = False
         self.age_s = 0.0
         self.frame: Frame | None = None
         self.see()
@@ -128,6 +132,15 @@ class Rig:
             on_backup=self.backups.append,
             spawn=(lambda work: work()) if is_inline else self.work.append,
         )
+
+    @property
+    def is_local(self) -> bool:
+        """The VM is on this machine."""
+        return self.source.is_here
+
+    @is_local.setter
+    def is_local(self, is_local: bool) -> None:
+        self.source.is_here = is_local
 
     def newest(self) -> Newest | None:
         return None if self.frame is None else Newest(self.frame, self.age_s)

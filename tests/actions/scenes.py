@@ -6,7 +6,7 @@ from typing import Any
 from tests.builders import START_S, make_frame, make_vm, vm_uuid
 from vmtop.actions.command import Command, SetBalloon
 from vmtop.actions.guard import check
-from vmtop.actions.situation import FolderSample, Situation
+from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Level
@@ -14,7 +14,7 @@ from vmtop.model.capability import Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
-from vmtop.model.storage import CheckpointInfo, DiskInfo, SnapshotInfo, StorageSample
+from vmtop.model.storage import CheckpointInfo, DiskInfo, FolderSample, SnapshotInfo, StorageSample
 from vmtop.units import GIB
 
 ABLE = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)

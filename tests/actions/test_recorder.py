@@ -203,7 +203,7 @@ def test_the_runner_builds_on_good_backups_only(rig: Rig, tmp_path: Path) -> Non
     rig.runner.submit(full)
     record = only(inner).record
     (inner / record.disks[0].file).touch()
-    rig.control.storage = make_storage(checkpoints=(make_checkpoint(f"vmtop-{record.stamp}", dirty_bytes=MIB),))
+    rig.source.storage = make_storage(checkpoints=(make_checkpoint(f"vmtop-{record.stamp}", dirty_bytes=MIB),))
     rig.clock.sleep(1)
     rig.see()
     changes = replace(full, is_incremental=True)

@@ -93,7 +93,7 @@ def test_a_command_that_the_guard_allows_is_carried_out(
     tmp_path: Path, command: Command, vm: dict[str, Any], call: tuple[Any, ...]
 ) -> None:
     rig = Rig(tmp_path, **vm)
-    rig.control.storage = make_storage(snapshots=(make_snapshot("old"),))
+    rig.source.storage = make_storage(snapshots=(make_snapshot("old"),))
     rig.runner.submit(command, confirmed_name="web-1")
     assert rig.asked() == [call]
     assert last(rig) == (Ending.DONE, "done in 0 s")
@@ -218,7 +218,7 @@ def test_a_failure_is_told_in_plain_words_and_in_libvirts(rig: Rig, error: Any, 
 
 
 def test_storage_that_cannot_be_read_is_a_failure_and_a_refusal_in_the_dialog(rig: Rig) -> None:
-    rig.control.errors["read_storage"] = ControlError("no route", 38)
+    rig.source.storage = ControlError("no route", 38)
     rig.runner.submit(FULL)
     assert last(rig)[0] is Ending.FAILED
     assert "no route" in rig.runner.judge(FULL).refusals[0]
@@ -691,7 +691,7 @@ def test_an_incremental_backup_goes_on_from_the_files_in_its_folder(tmp_path: Pa
     inner.mkdir()
     (inner / "20231114T220000Z.full.vda.qcow2").write_text("")
     write_record(str(inner), make_record())
-    rig.control.storage = make_storage(checkpoints=(make_checkpoint(dirty_bytes=MIB),))
+    rig.source.storage = make_storage(checkpoints=(make_checkpoint(dirty_bytes=MIB),))
     rig.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path), is_incremental=True))
     assert request_of(rig).since == "vmtop-20231114T220000Z"
 
@@ -847,10 +847,31 @@ def test_an_undo_leaves_the_period_of_another_program_alone(rig: Rig) -> None:
 @pytest.mark.parametrize("vm", [{"answer": Answer.HUNG}, COPYING])
 def test_what_is_refused_anyway_is_refused_before_storage_is_read(tmp_path: Path, vm: dict[str, Any]) -> None:
     rig = Rig(tmp_path, **vm)
-    rig.control.errors["read_storage"] = ControlError("it took 30 s", 68)
+    rig.source.storage = ControlError("it took 30 s", 68)
     rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
     assert last(rig)[0] is Ending.REFUSED
     assert rig.source.opened == 0
+
+
+def test_what_is_judged_or_refused_opens_nothing_that_could_change_a_vm(rig: Rig) -> None:
+    assert not rig.runner.judge(TakeSnapshot(uuid=ID, request=DISKS)).is_refused
+    rig.source.storage = make_storage(block_job_disk="vda")
+    assert rig.runner.judge(FULL).refusals == ("a block job runs on its disk vda",)
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    assert last(rig) == (Ending.REFUSED, "a block job runs on its disk vda")
+    assert rig.source.opened == 0
+
+
+def test_a_target_folder_that_cannot_be_looked_at_refuses_backups_and_live_snapshots_alike(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.is_local = True
+    (tmp_path / "loop").symlink_to("loop")
+    folder = str(tmp_path / "loop")
+    live = SnapshotRequest(name="s", kind=SnapshotKind.EXTERNAL, memory_path=f"{folder}/s.mem")
+    for command in (StartBackup(uuid=ID, folder=folder), TakeSnapshot(uuid=ID, request=live)):
+        assert f"{folder} cannot be looked at: Too many levels of symbolic links" in rig.runner.judge(command).refusals
+        assert not any("there is no folder" in refusal for refusal in rig.runner.judge(command).refusals)
 
 
 def test_the_guard_looks_at_the_frame_after_storage_was_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -859,7 +880,7 @@ def test_the_guard_looks_at_the_frame_after_storage_was_read(rig: Rig, monkeypat
         rig.see()
         return make_storage()
 
-    monkeypatch.setattr(rig.control, "read_storage", read)
+    monkeypatch.setattr(rig.source, "read_storage", read)
     rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
     assert last(rig) == (Ending.REFUSED, "a job runs on web-1 already: backup")
     assert rig.asked() == []

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,11 @@ def test_a_long_pause_and_a_weak_kind_are_warned_of() -> None:
             take(EXTERNAL),
             situate(folder=make_folder(exists=False, free_bytes=None)),
             "there is no folder /backup",
+        ),
+        (
+            take(EXTERNAL),
+            situate(folder=replace(make_folder(exists=False, free_bytes=None), why_unseen="/backup: who knows")),
+            "/backup: who knows",
         ),
         (
             take(EXTERNAL),

@@ -85,6 +85,8 @@ class FakeVm:
     block_jobs: dict[str, dict[str, int]] = field(default_factory=dict)
     """Disk -> what virDomainGetBlockJobInfo says."""
     block_job_asks: int = 0
+    block_infos: int = 0
+    """How often somebody asked for the size of a disk."""
     backup_xml: str = ""
     """Of the backup that runs."""
     calls: list[tuple[object, ...]] = field(default_factory=list)
@@ -100,6 +102,8 @@ class FakeVm:
     qemu: Gate = field(default_factory=Gate)
     jobs: Gate = field(default_factory=Gate)
     """In front of the call for jobs."""
+    disks: Gate = field(default_factory=Gate)
+    """In front of the call for the size of a disk."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hang(self, owed_ms: int = 5000) -> None:
@@ -141,6 +145,8 @@ class FakeLibvirt:
     VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED = 2
     VIR_DOMAIN_AFFECT_LIVE = 1
     VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES = 1
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL = 1024
+    VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL = 1024
 
     def __init__(self, *vms: FakeVm, total_kib: int = 1000, driver: str = "QEMU") -> None:
         self.vms = list(vms)
@@ -196,7 +202,7 @@ class FakeLibvirt:
         self.callbacks[event](None, FakeDomain(self, vm), *details, None)
 
     def end_all_hangs(self) -> None:
-        for gate in (self.door, self.answers, *(vm.qemu for vm in self.vms), *(vm.jobs for vm in self.vms)):
+        for gate in (self.door, self.answers, *(gate for vm in self.vms for gate in (vm.qemu, vm.jobs, vm.disks))):
             gate.open()
 
 
@@ -216,6 +222,9 @@ class FakeConnection:
 
     def getType(self) -> str:
         return self._daemon.driver
+
+    def getLibVersion(self) -> int:
+        return 9_000_000
 
     def getHostname(self) -> str:
         return self._daemon.hostname
@@ -315,6 +324,20 @@ class FakeDomain:
     def blockJobInfo(self, disk: str, flags: int = 0) -> dict[str, int]:
         self._vm.block_job_asks += 1
         return self._vm.block_jobs.get(disk, {})
+
+    def blockInfo(self, disk: str) -> list[int]:
+        self._vm.block_infos += 1
+        self._vm.disks.pass_through()
+        return [4096, 1024, 1024]
+
+    def hasCurrentSnapshot(self, flags: int) -> int:
+        return 0
+
+    def listAllSnapshots(self, flags: int) -> list[Any]:
+        return []
+
+    def listAllCheckpoints(self, flags: int) -> list[Any]:
+        return []
 
     def setMemoryFlags(self, kib: int, flags: int) -> None:
         self._act("setMemoryFlags", kib, flags)

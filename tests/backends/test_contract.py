@@ -1,14 +1,15 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from tests.contract import check_contract
+from tests.contract import LookingOnly, check_contract, check_storage
 from tests.domains import write_test_domains
 from vmtop.backends.base import Backend
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.simulator.backend import SimulatorBackend
-from vmtop.errors import BackendError
+from vmtop.errors import BackendError, ControlError
 
 NO_BINDING = "no libvirt binding: .venv/bin/pip install -e '.[libvirt]' (needs gcc, pkg-config and libvirt's headers)"
 
@@ -45,3 +46,38 @@ def test_a_closed_backend_reads_no_more_and_can_be_closed_twice(backend: Backend
         backend.close()
         with pytest.raises(BackendError, match="was closed"):
             backend.read_sample()
+
+
+@pytest.mark.parametrize("backend", ["simulator", "test driver", "1000 test domains"], indirect=True)
+def test_every_backend_tells_of_storage(backend: Backend) -> None:
+    check_storage(backend)
+
+
+def _refuse_control() -> NoReturn:
+    raise AssertionError("a control was opened")
+
+
+@pytest.mark.parametrize("kind", ["simulator", "test driver"])
+def test_storage_is_told_where_nothing_can_be_changed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Backend = _open(kind, tmp_path)
+    if kind == "test driver":
+        import libvirt
+
+        from vmtop.backends.libvirt_read import LibvirtBackend
+
+        backend = LibvirtBackend(backend.uri, binding=LookingOnly(libvirt))
+        with pytest.raises(AssertionError, match="was opened for writing"):
+            backend.open_control().resume("anybody")
+    monkeypatch.setattr(backend, "open_control", _refuse_control)
+    check_storage(backend)
+    backend.close()
+
+
+@pytest.mark.parametrize("backend", ["simulator", "test driver"], indirect=True)
+def test_a_closed_backend_tells_of_no_storage(backend: Backend) -> None:
+    uuid = backend.read_sample().vms[0].uuid
+    backend.close()
+    with pytest.raises(ControlError, match="was closed"):
+        backend.read_storage(uuid)

@@ -304,7 +304,7 @@ def test_snapshots_of_the_test_driver_are_taken_listed_reverted_and_deleted(
     uuid = first_vm(test_driver).uuid
     for name in ("<first> & more", "second"):
         on_test.take_snapshot(uuid, SnapshotRequest(name=name, kind=SnapshotKind.INTERNAL))
-    storage = on_test.read_storage(uuid)
+    storage = test_driver.read_storage(uuid)
     first, second = storage.snapshots
     assert (first.name, first.parent, first.kind, first.is_current) == (
         *("<first> & more", None, SnapshotKind.INTERNAL),
@@ -320,10 +320,10 @@ def test_snapshots_of_the_test_driver_are_taken_listed_reverted_and_deleted(
         on_test.take_snapshot(uuid, SnapshotRequest(name="second", kind=SnapshotKind.INTERNAL))
     assert refusal.value.code == 9
     on_test.revert_snapshot(uuid, first.name)
-    assert [each.is_current for each in on_test.read_storage(uuid).snapshots] == [True, False]
+    assert [each.is_current for each in test_driver.read_storage(uuid).snapshots] == [True, False]
     for each in (second, first):
         on_test.delete_snapshot(uuid, each.name)
-    assert on_test.read_storage(uuid).snapshots == ()
+    assert test_driver.read_storage(uuid).snapshots == ()
     with pytest.raises(ControlError, match="Look at what is there now") as refusal:
         on_test.revert_snapshot(uuid, first.name)
     assert refusal.value.code == 72

@@ -71,6 +71,7 @@ class Door:
         self.uri = backend.uri
         self.capability = backend.capability
         self.is_opened = False
+        self.read_storage, self.read_folder = backend.read_storage, backend.read_folder
         self._backend = backend
 
     def open_control(self) -> Control:
@@ -99,7 +100,7 @@ class Operator:
         self.door = Door(self.backend)
         self.reader = FrameReader(Pipeline(self.backend, policy, clock), clock, FRAME_S)
         self.audit = Audit(audit, read_identity({}), lambda line: None)
-        source: Source = ReadOnlySource(lab.uri) if is_readonly else self.door
+        source: Source = ReadOnlySource(self.door) if is_readonly else self.door
         self.runner = Runner(
             source,
             self.audit,

@@ -185,7 +185,7 @@ def test_a_snapshot_of_each_kind_is_taken_listed_reverted_and_deleted(
     else:
         assert paused_s is not None
         assert least_pause_s <= paused_s < time.monotonic() - began_s
-    storage = desk.control.read_storage(guest.uuid)
+    storage = desk.backend.read_storage(guest.uuid)
     (found,) = storage.snapshots
     assert (found.name, found.kind, found.parent, found.is_current) == (request.name, kind, None, True)
     assert abs(found.created_s - time.time()) < 60
@@ -202,7 +202,7 @@ def test_a_snapshot_of_each_kind_is_taken_listed_reverted_and_deleted(
             desk.control.revert_snapshot(guest.uuid, found.name)
         assert refusal.value.code == 67
     desk.control.delete_snapshot(guest.uuid, found.name)
-    assert desk.control.read_storage(guest.uuid).snapshots == ()
+    assert desk.backend.read_storage(guest.uuid).snapshots == ()
     desk.read_until(lambda: desk.jobs(guest) == (), "no job to be left")
     assert desk.vm(guest).state is VmState.RUNNING
 
@@ -215,7 +215,7 @@ def test_a_full_backup_and_two_increments_hold_what_was_written(desk: Desk, gues
         checkpoint, target = f"vmtop-{number}", folder / f"backup-{number}.qcow2"
         expected_bytes = 48 * MIB
         if since is not None:
-            (*_, newest) = desk.control.read_storage(guest.uuid).checkpoints
+            (*_, newest) = desk.backend.read_storage(guest.uuid).checkpoints
             assert newest.name == since
             assert newest.dirty_bytes is not None
             assert written_mib * MIB <= newest.dirty_bytes < (written_mib + 2) * MIB
@@ -227,7 +227,7 @@ def test_a_full_backup_and_two_increments_hold_what_was_written(desk: Desk, gues
         assert end.elapsed_s is not None
         assert target.stat().st_size >= written_mib * MIB
         since = checkpoint
-    assert [point.name for point in desk.control.read_storage(guest.uuid).checkpoints] == [
+    assert [point.name for point in desk.backend.read_storage(guest.uuid).checkpoints] == [
         "vmtop-1",
         "vmtop-2",
         "vmtop-3",
@@ -244,7 +244,7 @@ def test_a_full_backup_and_two_increments_hold_what_was_written(desk: Desk, gues
     assert refusal.value.code == 38
     for number in (1, 2, 3):
         desk.control.delete_checkpoint(guest.uuid, f"vmtop-{number}")
-    assert desk.control.read_storage(guest.uuid).checkpoints == ()
+    assert desk.backend.read_storage(guest.uuid).checkpoints == ()
     assert "other.qcow2" not in files_of(guest)
     assert "bitmaps" not in run(find_command("qemu-img"), "info", "-U", str(guest.files.disk))
 
@@ -281,7 +281,7 @@ def test_a_canceled_backup_leaves_no_file(desk: Desk, machines: list[Guest]) -> 
     assert files_of(full) == before
     # libvirt leaves the checkpoint, so whoever started the backup deletes it.
     desk.control.delete_checkpoint(full.uuid, "doomed")
-    assert desk.control.read_storage(full.uuid).checkpoints == ()
+    assert desk.backend.read_storage(full.uuid).checkpoints == ()
     with pytest.raises(ControlError, match="no job is active") as refusal:
         desk.control.cancel_job(full.uuid)
     assert refusal.value.code == 55
@@ -321,7 +321,7 @@ def test_a_block_job_of_somebody_else_is_shown_with_its_disk(desk: Desk, machine
     desk.read_until(lambda: bool(desk.jobs(full)), "the block job to be seen")
     (job,) = desk.jobs(full)
     assert (job.kind, job.disk, job.total_bytes) == (JobKind.BLOCK_COPY, "vda", FULL_MIB * MIB)
-    assert desk.control.read_storage(full.uuid).block_job_disk == "vda"
+    assert desk.backend.read_storage(full.uuid).block_job_disk == "vda"
     with pytest.raises(ControlError, match=r"active block job. Wait until that is over") as refusal:
         desk.control.take_snapshot(full.uuid, SnapshotRequest(name="x", kind=SnapshotKind.DISK_ONLY))
     assert refusal.value.code == 83
@@ -373,7 +373,7 @@ def test_a_vm_that_is_destroyed_during_a_backup_takes_the_file_with_it(desk: Des
     with pytest.raises(ControlError, match=r"domain is not running. Look at the VM") as refusal:
         desk.control.set_balloon(full.uuid, 16 * MIB)
     assert refusal.value.code == 55
-    storage = desk.control.read_storage(full.uuid)
+    storage = desk.backend.read_storage(full.uuid)
     assert [disk.capacity_bytes for disk in storage.disks] == [FULL_MIB * MIB]
 
 

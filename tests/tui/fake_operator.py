@@ -14,7 +14,6 @@ from vmtop.actions.verdict import Verdict
 from vmtop.derive.frame import Frame
 from vmtop.errors import AuditError
 from vmtop.model.policy import DEFAULT_POLICY
-from vmtop.model.storage import StorageSample
 
 
 class FakeOperator:
@@ -94,9 +93,6 @@ class FakeOperator:
         if self.error is not None:
             raise self.error
         return self.found
-
-    def read_storage(self, vm_uuid: str) -> StorageSample:
-        return make_storage(uuid=vm_uuid)
 
     def close(self) -> None:
         self.is_closed = True

@@ -13,7 +13,7 @@ from vmtop.derive.series import History
 from vmtop.model.failure import Failure
 from vmtop.pipeline import Reading
 from vmtop.tui.app import VmtopApp
-from vmtop.tui.files import ReadAudit, ReadRecovery
+from vmtop.tui.lookups import ReadAudit, ReadRecovery, ReadStorage
 from vmtop.tui.view import Faults, Operator
 from vmtop.viewmodel.ui_state import UiState
 
@@ -69,6 +69,7 @@ class Stage:
         why_readonly: str = "",
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
+        read_storage: ReadStorage | None = None,
         read_recovery: ReadRecovery | None = None,
         clock: HandClock | None = None,
     ) -> None:
@@ -83,6 +84,7 @@ class Stage:
             why_readonly=why_readonly,
             faults=faults,
             read_audit=read_audit,
+            read_storage=read_storage,
             read_recovery=read_recovery,
             is_simulated=is_simulated,
             theme=theme,

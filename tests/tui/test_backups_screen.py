@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.actions.scenes import make_checkpoint, make_storage
 from tests.builders import make_frame, make_vm, vm_uuid
 from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
@@ -158,6 +159,33 @@ def test_folders_that_nobody_can_look_into_are_told() -> None:
         await open_backups(stage, "cannot be seen from here")
 
     make_stage().play(scene)
+
+
+@pytest.mark.parametrize("folder", ["/backup", ""])
+def test_where_nothing_can_be_changed_backups_are_shown_and_keys_that_act_say_why_they_do_not(folder: str) -> None:
+    async def scene(stage: Stage) -> None:
+        if folder:
+            await open_backups(stage, "full + 2 inc")
+            await stage.wait_for_text("5.0M since the last backup of vmtop")
+        else:
+            await open_backups(stage, "asks for the folder")
+        for key in ("f", "i", "t"):
+            assert "read-only: for the test" not in "\n".join(stage.lines)
+            await stage.press(key)
+            assert isinstance(stage.app.screen, BackupsScreen)
+            assert stage.lines[-2].strip() == "read-only: for the test", "nothing is asked for"
+            await stage.press("up")  # it was read
+        await stage.press("o", "ctrl+u", *"/mnt", "enter")
+        await stage.wait_for_text("in /mnt")
+
+    storage = make_storage(checkpoints=(make_checkpoint(f"vmtop-{STAMPS[2]}", dirty_bytes=5 * MIB),))
+    Stage(
+        FRAME,
+        state=UiState(backup_folder=folder),
+        why_readonly="read-only: for the test",
+        read_storage=lambda _: storage,
+        read_recovery=Folder().read,
+    ).play(scene)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (40, 8), (80, 24), (200, 50)])

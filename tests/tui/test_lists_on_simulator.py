@@ -31,6 +31,7 @@ class Lists(Play):
             operator=runner,
             faults=self.backend.fault_control,
             read_audit=self.audit.read,
+            read_storage=self.backend.read_storage,
             read_recovery=self.recover,
             is_simulated=True,
         )

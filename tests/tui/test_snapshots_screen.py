@@ -52,6 +52,11 @@ class Keeper(FakeOperator):
         return [command for command, _, _ in self.submitted]
 
 
+def make_stage(operator: Keeper | None = None, *, size: tuple[int, int] = (120, 30)) -> Stage:
+    operator = operator or Keeper()
+    return Stage(FRAME, operator=operator, read_storage=operator.read_storage, size=size)
+
+
 async def open_snapshots(stage: Stage, text: str = "base") -> None:
     await stage.press("s")
     assert isinstance(stage.app.screen, SnapshotsScreen)
@@ -67,7 +72,7 @@ def test_the_tree_of_the_vm_under_the_cursor_is_shown_with_what_can_be_done() ->
         await stage.press("escape")
         assert isinstance(stage.app.screen, MainScreen)
 
-    Stage(FRAME, operator=Keeper()).play(scene)
+    make_stage().play(scene)
 
 
 def test_on_the_header_a_vm_has_to_be_chosen_first() -> None:
@@ -76,7 +81,7 @@ def test_on_the_header_a_vm_has_to_be_chosen_first() -> None:
         assert isinstance(stage.app.screen, MainScreen)
         assert "choose a VM first" in stage.lines[-1]
 
-    Stage(FRAME, operator=Keeper()).play(scene)
+    make_stage().play(scene)
 
 
 def test_a_revert_asks_for_the_name_of_the_vm() -> None:
@@ -89,7 +94,7 @@ def test_a_revert_asks_for_the_name_of_the_vm() -> None:
         await stage.wait_for_text("its name has to be typed")
         await stage.press("enter", *"web-1", "enter")
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
     assert operator.submitted == [(RevertSnapshot(uuid=vm_uuid(1), name="next"), "web-1", None)]
 
 
@@ -103,7 +108,7 @@ def test_a_snapshot_is_deleted_through_the_card(key: str) -> None:
         await stage.wait_for_text("! there will be no way back to base")
         await stage.press("enter")
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
     assert operator.commands == [DeleteSnapshot(uuid=vm_uuid(1), name="base")]
 
 
@@ -126,7 +131,7 @@ def test_taking_one_asks_for_kind_and_name_and_where_needed_for_a_file() -> None
         await stage.press("enter")
         assert isinstance(stage.app.screen, SnapshotsScreen)
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
     (command,) = operator.commands
     assert isinstance(command, TakeSnapshot)
     assert command.request.kind is SnapshotKind.EXTERNAL
@@ -145,7 +150,7 @@ def test_another_kind_can_be_taken_and_kinds_that_are_not_possible_cannot() -> N
         await stage.wait_for_text("do it")
         await stage.press("enter")
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
     (command,) = operator.commands
     assert isinstance(command, TakeSnapshot)
     assert (command.request.kind, command.request.is_quiesced) == (SnapshotKind.DISK_ONLY, False)
@@ -157,7 +162,7 @@ def test_what_cannot_be_read_is_told_in_words() -> None:
         await stage.press("t", "r", "x")
         assert isinstance(stage.app.screen, SnapshotsScreen)
 
-    Stage(FRAME, operator=Keeper(ControlError("locked", 68))).play(scene)
+    make_stage(Keeper(ControlError("locked", 68))).play(scene)
 
 
 def test_until_the_hypervisor_answers_the_page_says_that_it_is_asked() -> None:
@@ -175,7 +180,7 @@ def test_until_the_hypervisor_answers_the_page_says_that_it_is_asked() -> None:
         gate.set()
         await stage.wait_for_text("base")
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
 
 
 def test_the_list_is_read_again_from_time_to_time_and_when_an_action_ended() -> None:
@@ -194,7 +199,7 @@ def test_the_list_is_read_again_from_time_to_time_and_when_an_action_ended() -> 
         operator.end(Ending.DONE, "done in 3 s")
         await stage.wait_for(lambda: "third" not in "\n".join(stage.lines))
 
-    Stage(FRAME, operator=operator).play(scene)
+    make_stage(operator).play(scene)
 
 
 def test_a_vm_that_is_gone_is_said_to_be_gone() -> None:
@@ -205,14 +210,28 @@ def test_a_vm_that_is_gone_is_said_to_be_gone() -> None:
         await stage.press("t")
         assert isinstance(stage.app.screen, SnapshotsScreen)
 
-    Stage(FRAME, operator=Keeper()).play(scene)
+    make_stage().play(scene)
 
 
-def test_read_only_says_why_there_is_nothing_to_see() -> None:
+def test_where_nothing_can_be_changed_the_tree_is_shown_and_keys_that_act_say_why_they_do_not() -> None:
     async def scene(stage: Stage) -> None:
-        await open_snapshots(stage, "Snapshots cannot be read: read-only: for the test.")
+        await open_snapshots(stage)
+        assert "revert    QEMU is started anew" in "\n".join(stage.lines)
+        for key in ("t", "r", "x", "delete"):
+            assert "read-only: for the test" not in "\n".join(stage.lines)
+            await stage.press(key)
+            assert isinstance(stage.app.screen, SnapshotsScreen)
+            assert stage.lines[-2].strip() == "read-only: for the test"
+            await stage.press("up")  # it was read
 
-    Stage(FRAME, why_readonly="read-only: for the test").play(scene)
+    Stage(FRAME, why_readonly="read-only: for the test", read_storage=Keeper().read_storage).play(scene)
+
+
+def test_a_source_that_tells_nothing_of_disks_is_said_to_be_one() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_snapshots(stage, "Snapshots cannot be read: this source does not tell of disks and snapshots.")
+
+    Stage(FRAME).play(scene)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (40, 8), (80, 24), (200, 50)])
@@ -224,4 +243,4 @@ def test_both_pages_fit_every_screen(size: tuple[int, int]) -> None:
         assert "with memory" in "\n".join(stage.lines)
         await stage.press("escape", "escape")
 
-    Stage(FRAME, size=size, operator=Keeper()).play(scene)
+    make_stage(size=size).play(scene)

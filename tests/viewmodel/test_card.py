@@ -10,14 +10,14 @@ from tests.actions.scenes import ABLE, at_level, make_storage
 from tests.builders import make_facts, make_frame, make_guest, make_qemu, make_vm, vm_uuid
 from vmtop.actions.command import CancelJob, Command, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.guard import check
-from vmtop.actions.situation import FolderSample, Situation
+from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Consistency, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Level
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
-from vmtop.model.storage import SnapshotRequest
+from vmtop.model.storage import FolderSample, SnapshotRequest
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.card import build_card, make_entries
 from vmtop.viewmodel.formats import bar_glyph, cell_width, line_width

@@ -9,12 +9,11 @@ from vmtop.actions.command import StartBackup
 from vmtop.actions.desk import Desk
 from vmtop.actions.errand import Errand, RunningBackup
 from vmtop.actions.explain import explain
-from vmtop.actions.folder import make_folder, remove_files
 from vmtop.actions.ledger import OpenBackup
 from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
-from vmtop.backends.backup_folder import read_write_times
+from vmtop.backends.folder import make_folder, read_write_times, remove_files
 from vmtop.backends.image_lock import is_any_written, is_written
 from vmtop.backends.qemu_image import CHECK_LIMIT_S
 from vmtop.derive.condition import is_off

@@ -21,6 +21,7 @@ from vmtop.derive.words import duration_words
 from vmtop.errors import AuditError, ControlError
 from vmtop.model.capability import Capability
 from vmtop.model.sample import FinishedJob
+from vmtop.model.storage import FolderSample, StorageSample
 
 MOST_CALLS = 4
 """Slow calls at once, so that disks are not swamped with snapshots and backups. Overdue ones do not count."""
@@ -53,6 +54,12 @@ class Source(Protocol):
 
     def read_last_job(self, uuid: str) -> FinishedJob | None:
         """How the last job of a VM ended; see `Backend.read_last_job`."""
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        """Disks, snapshots and checkpoints of a VM; see `Backend.read_storage`."""
+
+    def read_folder(self, path: str, inner: str) -> FolderSample | None:
+        """A folder into which something is to be written; see `Backend.read_folder`."""
 
 
 class Desk:

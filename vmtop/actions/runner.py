@@ -1,6 +1,6 @@
 """Carries out commands: guard on the newest frame -> audit "started" -> control -> audit outcome.
 
-Nothing here blocks the caller but `judge` and `read_storage`: calls of a control run on daemon threads. The
+Nothing here blocks the caller but `judge`: calls of a control run on daemon threads. The
 actions of one VM go one after another; those that cancel or limit a job pass the others. Whoever reads samples hands
 each new frame to `tick`: that moves balloons step by step, sees backups end, and notices that an answer is overdue.
 """
@@ -30,14 +30,13 @@ from vmtop.actions.copier import CLEAR_S, Copier
 from vmtop.actions.desk import Desk, Source, start_thread
 from vmtop.actions.errand import URGENT, Errand
 from vmtop.actions.explain import explain
-from vmtop.actions.folder import read_folder
 from vmtop.actions.guard import check, refuse
 from vmtop.actions.heir import Heir
 from vmtop.actions.ledger import Entry, Ledger, OpenBackup, OpenCheckpoint, OpenPeriod
 from vmtop.actions.mover import ANSWER_S, Mover
 from vmtop.actions.promise import Promises, is_standing, put_back_command
 from vmtop.actions.recorder import files_without_worth
-from vmtop.actions.situation import FolderSample, Newest, Situation, Subject, find_subject
+from vmtop.actions.situation import Newest, Situation, Subject, find_subject
 from vmtop.actions.target import Target
 from vmtop.actions.verdict import Verdict
 from vmtop.backends.base import Clock, Control
@@ -45,7 +44,7 @@ from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
 from vmtop.errors import ControlError
 from vmtop.model.policy import Policy
-from vmtop.model.storage import StorageSample
+from vmtop.model.storage import FolderSample
 
 DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
     {
@@ -166,14 +165,6 @@ class Runner:
         except ControlError as error:
             return Verdict(refusals=(explain(error),))
 
-    def read_storage(self, vm_uuid: str) -> StorageSample:
-        """Disks, snapshots and checkpoints of a VM; may block.
-
-        Raises:
-            ControlError: they cannot be read.
-        """
-        return self._desk.control().read_storage(vm_uuid)
-
     def submit(
         self, command: Command, *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False
     ) -> Action:
@@ -279,10 +270,10 @@ class Runner:
         refusals = refuse(command, now)
         if refusals:
             return now, Verdict(refusals=refusals)
-        storage = self.read_storage(command.uuid)
+        storage = self._desk.source.read_storage(command.uuid)
         newest = self._read_newest() or newest
         subject = find_subject(newest.frame, command.uuid)
-        folder = None if subject is None else _read_folder(command, newest.frame, subject)
+        folder = None if subject is None else _read_folder(self._desk.source, command, subject)
         now = replace(self._situation(command, newest, errand), storage=storage, folder=folder)
         return now, check(command, now)
 
@@ -349,14 +340,14 @@ def _values(command: Command, subject: Subject) -> tuple[int | None, int | None]
     return None, None
 
 
-def _read_folder(command: Command, frame: Frame, subject: Subject) -> FolderSample | None:
-    """Look where something is to be written. None when that is not on this machine, or nothing is."""
-    if frame.sample.is_simulated or not frame.sample.is_local:
-        return None
+def _read_folder(source: Source, command: Command, subject: Subject) -> FolderSample | None:
+    """Look where something is to be written. None where that cannot be seen from here, or nothing is."""
     if isinstance(command, StartBackup):
         inner = vm_folder(subject.metrics.name, subject.metrics.uuid)
-        worthless = files_without_worth(f"{command.folder.rstrip('/')}/{inner}")
-        return replace(read_folder(command.folder, inner), worthless=worthless)
+        folder = source.read_folder(command.folder, inner)
+        if folder is None:
+            return None
+        return replace(folder, worthless=files_without_worth(f"{command.folder.rstrip('/')}/{inner}"))
     if isinstance(command, TakeSnapshot) and command.request.memory_path is not None:
-        return read_folder(command.request.memory_path.rpartition("/")[0] or "/")
+        return source.read_folder(command.request.memory_path.rpartition("/")[0] or "/", "")
     return None

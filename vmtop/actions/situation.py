@@ -9,7 +9,7 @@ from vmtop.derive.metrics import VmMetrics
 from vmtop.model.capability import Capability
 from vmtop.model.policy import Policy
 from vmtop.model.sample import VmSample
-from vmtop.model.storage import StorageSample
+from vmtop.model.storage import FolderSample, StorageSample
 
 
 class Newest(NamedTuple):
@@ -26,29 +26,6 @@ class Subject(NamedTuple):
     sample: VmSample
     update: GuestUpdate | None
     """The last figures that the guest sent. None when there were none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderSample:
-    """A folder into which something is to be written, as read at one moment."""
-
-    path: str
-    exists: bool
-    free_bytes: int | None
-    """None where it does not exist or does not tell."""
-    inner: str
-    """Name of a folder inside it, whose files `names` are; empty for its own files."""
-    names: frozenset[str]
-    """Files that are there already."""
-    worthless: frozenset[str] = frozenset()
-    """Those that are not of a backup that can be restored."""
-    why_unseen: str | None = None
-    """Why it, or the folder inside it, cannot be looked at, as a sentence. None when it was."""
-
-    @property
-    def usable(self) -> frozenset[str]:
-        """Files from which a later backup can go on."""
-        return self.names - self.worthless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,8 @@ def _why_not_memory(request: SnapshotRequest, now: Situation) -> Iterator[str]:
         yield "a live snapshot needs a file for the memory"
     elif not path.startswith("/") or path.endswith("/"):
         yield f"the file for the memory needs its whole path, and {path!r} is none"
+    elif folder is not None and folder.why_unseen is not None:
+        yield folder.why_unseen
     elif folder is not None and not folder.exists:
         yield f"there is no folder {folder.path}"
     elif folder is not None and path.rpartition("/")[2] in folder.names:

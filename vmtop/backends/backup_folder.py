@@ -7,11 +7,11 @@ nothing in it is run or followed.
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vmtop.backends.image_lock import is_any_written
 from vmtop.errors import ControlError
@@ -208,25 +208,6 @@ def _look(folder: Path, record: BackupRecord) -> StoredBackup:
         size_bytes=sum(size for size in sizes.values() if size is not None),
         is_written=False if record.is_done else is_any_written(folder / name for name in sizes),
     )
-
-
-class WriteTimes(NamedTuple):
-    """When a file was last changed, wall clock; `stat FILE` prints both."""
-
-    written_s: float
-    """Its content."""
-    changed_s: float
-    """Its content, or whom it belongs to: libvirt gives it back when a backup ended."""
-
-
-def read_write_times(paths: Iterable[str]) -> tuple[WriteTimes, ...]:
-    """Of the files that are there."""
-    found = []
-    for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            seen = Path(path).lstat()
-            found.append(WriteTimes(seen.st_mtime, seen.st_ctime))
-    return tuple(found)
 
 
 def _size(path: Path) -> int | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # who only reads does not wait for them
     from vmtop.model.fault import FaultInfo
     from vmtop.model.recovery import BackupFolder
     from vmtop.model.sample import FinishedJob
-    from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
+    from vmtop.model.storage import BackupRequest, FolderSample, SnapshotRequest, StorageSample
 
 
 class Clock(Protocol):
@@ -57,11 +57,30 @@ class Reader(Protocol):
 
 
 class Backend(Reader, Protocol):
-    """A source of samples whose VMs can be acted upon."""
+    """A source of samples that also tells more of a VM when somebody looks, and whose VMs can be acted upon.
+
+    To look needs no right to act: all but `open_control` works where nothing can be changed. What is read here may be
+    asked for from any thread.
+    """
 
     @property
     def fault_control(self) -> "FaultControl | None":
         """What makes things go wrong, to train on. None where everything is real."""
+
+    def read_storage(self, uuid: str) -> "StorageSample":
+        """Disks, snapshots, checkpoints and agent of a VM as they are now; may block for a minute.
+
+        Readings go on meanwhile. `virsh domblklist VM`, `virsh snapshot-list VM`, `virsh checkpoint-list VM`.
+
+        Raises:
+            ControlError: they cannot be read; libvirt's code where it is about the VM.
+        """
+
+    def read_folder(self, path: str, inner: str) -> "FolderSample | None":
+        """A folder on the host of this source, with the names in the folder `inner` inside it; "" for its own names.
+
+        None where folders of that host cannot be seen from here; one that is here but cannot be looked at says why.
+        """
 
     def read_backups(self, folder: str, uuid: str) -> "BackupFolder":
         """The backups of a VM that vmtop made below a folder on the host of this source.
@@ -100,9 +119,6 @@ class BalloonControl(Protocol):
 
 class SnapshotControl(Protocol):
     """Snapshots of VMs."""
-
-    def read_storage(self, uuid: str) -> "StorageSample":
-        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
 
     def take_snapshot(self, uuid: str, request: "SnapshotRequest") -> float | None:
         """Take a snapshot and return when it is complete; `virsh snapshot-create-as`.

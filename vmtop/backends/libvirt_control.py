@@ -2,23 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from vmtop.backends.base import Clock
 from vmtop.backends.libvirt_act import Acts, explain_refusal
 from vmtop.backends.libvirt_backup import build_backup_xml, build_checkpoint_xml, limit_backup
-from vmtop.backends.libvirt_host import read_node, why_elsewhere
 from vmtop.backends.libvirt_link import Target
 from vmtop.backends.libvirt_parse import parse_facts
 from vmtop.backends.libvirt_snapshot import take_snapshot
-from vmtop.backends.libvirt_storage import read_storage
 from vmtop.backends.libvirt_storage_parse import parse_disks, parse_snapshot
-from vmtop.backends.procfs_host import read_here
 from vmtop.errors import ControlError
 from vmtop.model.capability import Capability
 from vmtop.model.kind import SnapshotKind
-from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
+from vmtop.model.storage import BackupRequest, SnapshotRequest
 from vmtop.units import KIB
 
 _NO_BACKUP = 104
@@ -44,22 +39,15 @@ class LibvirtControl:
     Its methods may be called from several threads at once.
     """
 
-    def __init__(
-        self, binding: Any, target: Target, *, clock: Clock, proc_root: Path, note_act: Callable[[str], None]
-    ) -> None:
+    def __init__(self, binding: Any, target: Target, *, note_act: Callable[[str], None]) -> None:
         """Prepare to act; nothing is opened yet.
 
         Args:
             binding: the libvirt module.
             target: whose VMs.
-            clock: where the time comes from.
-            proc_root: the folder that holds /proc, to tell whether the daemon is on this host.
             note_act: called with the UUID of a VM after each act, also one that failed.
         """
         self._binding = binding
-        self._target = target
-        self._clock = clock
-        self._root = proc_root
         self._note_act = note_act
         self._acts = Acts(binding, target)
 
@@ -78,19 +66,6 @@ class LibvirtControl:
         """Have the guest send its figures every so many seconds, 0 for never."""
         with self._domain(uuid) as domain:
             domain.setMemoryStatsPeriod(period_s, self._binding.VIR_DOMAIN_AFFECT_LIVE)
-
-    def read_storage(self, uuid: str) -> StorageSample:
-        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
-        with self._acts.connection() as connection, _readable():
-            node = read_node(self._binding, connection)
-            return read_storage(
-                self._binding,
-                connection,
-                uuid,
-                elsewhere=why_elsewhere(node, self._target, read_here(self._root)),
-                now_s=self._clock.monotonic(),
-                is_qemu=node.is_qemu,
-            )
 
     def take_snapshot(self, uuid: str, request: SnapshotRequest) -> float | None:
         """Take a snapshot and return when it is complete; tells for how long the guest stood still."""

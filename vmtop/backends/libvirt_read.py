@@ -15,7 +15,7 @@ from typing import Any
 from vmtop.backends.backup_folder import read_backups
 from vmtop.backends.base import Clock, FaultControl
 from vmtop.backends.clock import SystemClock
-from vmtop.backends.libvirt_act import Acts
+from vmtop.backends.folder import read_folder
 from vmtop.backends.libvirt_bulk import BulkReader, Reply, Request, Row, RowReader
 from vmtop.backends.libvirt_control import LibvirtControl, ability
 from vmtop.backends.libvirt_events import Bulletin, start_event_loop
@@ -30,6 +30,8 @@ from vmtop.backends.libvirt_link import (
     parse_uri,
     pid_folders,
 )
+from vmtop.backends.libvirt_look import Looks
+from vmtop.backends.libvirt_storage import read_storage
 from vmtop.backends.libvirt_survey import Surveyor, read_last_job
 from vmtop.backends.libvirt_vm import Run, build_off_vm, build_running_vm
 from vmtop.backends.procfs_host import HostReader, read_here
@@ -37,6 +39,7 @@ from vmtop.backends.procfs_qemu import QemuFinder
 from vmtop.errors import ConnectError, ControlError
 from vmtop.model.recovery import BackupFolder
 from vmtop.model.sample import FinishedJob, HostSample, Sample, VmSample
+from vmtop.model.storage import FolderSample, StorageSample
 
 OFF_S = 10.0
 """VMs that are off are listed again after this time, and whenever a VM seems to have come or gone."""
@@ -103,8 +106,8 @@ class LibvirtBackend:
         self._target = parse_uri(uri)
         self._binding = load_binding() if binding is None else binding
         self._links = Links(self._binding, self._target)
+        self._looks = Looks(self._binding, self._target)
         self.capability = ability(self._target)
-        self._acts = Acts(self._binding, self._target)
         self._bulletin = Bulletin(self._clock.time)
         self._surveyor = Surveyor(self._binding, self._links, deadline_s, self._bulletin.note_found_end)
         self._root = proc_root
@@ -112,6 +115,8 @@ class LibvirtBackend:
         self._opening: Link | None = None
         self._opening_s = 0.0
         self._source: _Source | None = None
+        self._is_here = False
+        """The VMs are on this machine, as far as was known when the source was last reached."""
         self._runs: dict[str, Run] = {}
         self._off: Sequence[Row] = ()
         self._off_read_s = -OFF_S
@@ -120,21 +125,43 @@ class LibvirtBackend:
         """Have `notify` called, from libvirt's thread of events, when VMs come, go or end a job, or the daemon goes."""
         self._bulletin.on_change(notify)
 
+    def read_storage(self, uuid: str) -> StorageSample:
+        """Disks, snapshots, checkpoints and agent of a VM as they are now, while readings go on.
+
+        Raises:
+            ControlError: they cannot be read.
+        """
+
+        def look(connection: Any) -> StorageSample:
+            node, elsewhere = self._look_where(connection)
+            return read_storage(
+                self._binding,
+                connection,
+                uuid,
+                elsewhere=elsewhere,
+                now_s=self._clock.monotonic(),
+                is_qemu=node.is_qemu,
+            )
+
+        return self._looks.ask(look)
+
+    def read_folder(self, path: str, inner: str) -> FolderSample | None:
+        """A folder on this machine, with the names in a folder inside it. None unless the VMs are known to be here."""
+        return read_folder(path, inner) if self._is_here else None
+
     def read_backups(self, folder: str, uuid: str) -> BackupFolder:
         """The backups of a VM that vmtop made below a folder on this machine.
 
         Raises:
             ControlError: the VMs are on another machine, or the folder cannot be read.
         """
-        source = self._source
-        if source is None or source.host_reader is None:
+        if not self._is_here:
             raise ControlError(f"{folder} is on the host of {self.uri}, and cannot be seen from here")
         return read_backups(folder, uuid)
 
     def read_last_job(self, uuid: str) -> FinishedJob | None:
         """How the last job of a VM ended; see `Backend`."""
-        with self._acts.connection() as connection:
-            return read_last_job(self._binding, connection, uuid, self._clock.time())
+        return self._looks.ask(lambda connection: read_last_job(self._binding, connection, uuid, self._clock.time()))
 
     def open_control(self) -> LibvirtControl:
         """What changes VMs here, on connections of its own.
@@ -144,18 +171,12 @@ class LibvirtBackend:
         """
         if self.capability.is_readonly:
             raise ControlError(f"vmtop only looks at VMs of {self.uri}: it was never tried to change any there")
-        return LibvirtControl(
-            self._binding,
-            self._target,
-            clock=self._clock,
-            proc_root=self._root,
-            note_act=self._bulletin.note_act,
-        )
+        return LibvirtControl(self._binding, self._target, note_act=self._bulletin.note_act)
 
     def close(self) -> None:
         """Let go of all connections; those that hang close when their calls end."""
         self._links.close()
-        self._acts.close()
+        self._looks.close()
 
     def read_sample(self) -> Sample:
         """Read everything once; see `Backend`.
@@ -170,6 +191,7 @@ class LibvirtBackend:
         is_first = self._source is None
         source = self._connect() if self._source is None else self._source
         self._source = source
+        self._is_here = source.host_reader is not None
         with self._explained(is_opening=False):
             host, reply = self._read(source, began_s)
         self._join(source, reply.running, began_s)

@@ -30,18 +30,15 @@ def run_balloon(place: Place, session: Session, wanted: argparse.Namespace) -> i
 
 def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     """Copy disks of a VM into a folder."""
-    sample = session.reader.frame().sample
     vm, folder = session.find_vm(wanted.vm).metrics, wanted.to
     _check_confirmed(wanted, vm.name)
     if not wanted.rate and wanted.rate is not None:
         raise UsageError("--rate none: leave it out for no limit")
-    if sample.is_simulated or not sample.is_local:
-        where = "simulated" if sample.is_simulated else "on another host"
-        place.console.note(f"its files are {where}, so no recovery point is recorded")
-    else:
-        folder = str(Path(folder).absolute())
     if not wanted.dry_run:
         settle(place, session, vm.uuid)
+    here = str(Path(folder).absolute())
+    if session.source.read_folder(here, "") is not None:
+        folder = here  # where we are means nothing on another host
     command = StartBackup(
         uuid=vm.uuid,
         folder=folder,
@@ -85,7 +82,7 @@ def _plan_snapshot(session: Session, subject: Subject, wanted: argparse.Namespac
         frame=frame,
         policy=session.policy,
         capability=session.source.capability,
-        storage=session.runner.read_storage(subject.metrics.uuid),
+        storage=session.source.read_storage(subject.metrics.uuid),
     )
     kind = SnapshotKind(wanted.kind) if wanted.kind else None
     if wanted.quiesce:
@@ -104,7 +101,7 @@ def _plan_snapshot(session: Session, subject: Subject, wanted: argparse.Namespac
 
 
 def _list_snapshots(place: Place, session: Session, subject: Subject, wanted: argparse.Namespace) -> int:
-    console, storage = place.console, session.runner.read_storage(subject.metrics.uuid)
+    console, storage = place.console, session.source.read_storage(subject.metrics.uuid)
     if wanted.json:
         snapshots = [asdict(each) for each in storage.snapshots]
         vm = {"uuid": subject.metrics.uuid, "vm": subject.metrics.name}

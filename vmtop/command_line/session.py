@@ -11,7 +11,6 @@ from vmtop.derive.frame import Frame
 from vmtop.errors import BackendError, ControlError, UnknownVmError, UsageError
 from vmtop.model.capability import Capability
 from vmtop.model.policy import Policy
-from vmtop.model.sample import FinishedJob
 from vmtop.pipeline import Pipeline
 from vmtop.wording import nearest
 
@@ -113,16 +112,12 @@ class ReadOnlySource:
 
     capability = Capability(is_readonly=True)
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def read_last_job(self, uuid: str) -> FinishedJob | None:  # noqa: ARG002 - the same as of every source
-        """Refuse: only who may change something sees to what earlier runs began.
-
-        Raises:
-            ControlError: always.
-        """
-        raise ControlError("vmtop is read-only, and sees to nothing that earlier runs began")
+    def __init__(self, source: Source) -> None:
+        """Let `source` be looked at."""
+        self.uri = source.uri
+        self.read_storage = source.read_storage
+        self.read_folder = source.read_folder
+        self.read_last_job = source.read_last_job
 
     def open_control(self) -> Control:
         """Refuse.

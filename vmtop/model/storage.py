@@ -1,6 +1,6 @@
-"""Disks, snapshots, checkpoints and backups of one VM, as read on demand, and what can be asked for.
+"""Disks, snapshots and checkpoints of one VM, folders to write into, as read on demand, and what can be asked for.
 
-Unlike a sample, which is read all the time, these are read when an operator is about to act.
+Unlike a sample, which is read all the time, these are read when somebody looks, or is about to act.
 """
 
 from collections.abc import Mapping
@@ -76,6 +76,29 @@ class StorageSample:
     can_revert_external: bool
     """Reverting to external snapshots works (libvirt 9.9)."""
     unknown: Mapping[str, str] = field(default_factory=lambda: NOTHING_UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSample:
+    """A folder into which something is to be written, as read at one moment."""
+
+    path: str
+    exists: bool
+    free_bytes: int | None
+    """None where it does not exist or does not tell."""
+    inner: str
+    """Name of a folder inside it, whose files `names` are; empty for its own files."""
+    names: frozenset[str]
+    """Files that are there already."""
+    worthless: frozenset[str] = frozenset()
+    """Those that are not of a backup that can be restored."""
+    why_unseen: str | None = None
+    """Why it, or the folder inside it, cannot be looked at, as a sentence. None when it was."""
+
+    @property
+    def usable(self) -> frozenset[str]:
+        """Files from which a later backup can go on."""
+        return self.names - self.worthless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

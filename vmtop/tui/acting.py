@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from vmtop.actions.target import Target
     from vmtop.actions.verdict import Verdict
     from vmtop.derive.frame import Frame
-    from vmtop.model.storage import StorageSample
     from vmtop.tui.messages import CommandConfirmed
     from vmtop.tui.view import Operator
 
@@ -74,7 +73,6 @@ class Acting:
         self.actions: tuple[Action, ...] = ()
         """Everything that was asked for, the oldest first, as `see` found it."""
         self.verdicts: Mapping[Command, Verdict] = {}
-        self.storage: Mapping[str, StorageSample | ControlError] = {}
         self._frame: Frame | None = None
         self._asked: tuple[Command, ...] = ()
         self._judged: Frame | None = None
@@ -170,20 +168,6 @@ class Acting:
                 if self._question is not question:
                     return
                 self.verdicts, self._question = verdicts, None
-            self._wake()
-
-        self.spawn(work)
-
-    def ask_storage(self, uuid: str) -> None:
-        """Read the disks, snapshots and checkpoints of a VM."""
-
-        def work() -> None:
-            try:
-                answer: StorageSample | ControlError = self.operator().read_storage(uuid)
-            except ControlError as error:
-                answer = error
-            with self._answering:
-                self.storage = {**self.storage, uuid: answer}
             self._wake()
 
         self.spawn(work)

@@ -21,8 +21,8 @@ from vmtop.pipeline import Reading
 from vmtop.tui import messages
 from vmtop.tui.acting import Acting
 from vmtop.tui.diff_display import DiffDisplay
-from vmtop.tui.files import Files, ReadAudit, ReadRecovery
 from vmtop.tui.keymap import Scope, apply_keymap, bindings
+from vmtop.tui.lookups import Lookups, ReadAudit, ReadRecovery, ReadStorage
 from vmtop.tui.screens.main import MainScreen
 from vmtop.tui.terminal import TerminalWatch
 from vmtop.tui.theme import OWN_COLORS, Palette, make_palette
@@ -61,6 +61,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         why_readonly: str = "",
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
+        read_storage: ReadStorage | None = None,
         read_recovery: ReadRecovery | None = None,
         is_simulated: bool = False,
         policy: Policy = DEFAULT_POLICY,
@@ -79,6 +80,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             why_readonly: why that is so, in words.
             faults: makes things go wrong there.
             read_audit: gives what was done with vmtop; called on a thread.
+            read_storage: gives disks, snapshots and checkpoints of a VM; called on a thread. None where nobody tells.
             read_recovery: gives the backups of a VM in a folder; called on a thread. None where they cannot be seen.
             is_simulated: what is there is no real host.
             policy: thresholds.
@@ -111,7 +113,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         self._paused_since_s: float | None = None
         self._is_wake_pending = False
         self._acting = Acting(make_operator, self._wake, monotonic)
-        self._files = Files(read_audit, read_recovery, self._acting.spawn, self._wake)
+        self._lookups = Lookups(read_audit, read_storage, read_recovery, self._acting.spawn, self._wake)
         self._age_timer: Timer | None = None
 
     def _choose_palette(self, theme: str | None) -> Palette:
@@ -219,9 +221,9 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             targets=self._acting.targets,
             actions=self._acting.actions,
             verdicts=self._acting.verdicts,
-            storage=self._acting.storage,
-            records=self._files.records,
-            recovery=self._files.recovery,
+            storage=self._lookups.storage,
+            records=self._lookups.records,
+            recovery=self._lookups.recovery,
             faults=self._faults,
         )
 
@@ -337,7 +339,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def on_storage_asked(self, message: messages.StorageAsked) -> None:
         """Have the storage of a VM read."""
-        self._acting.ask_storage(message.uuid)
+        self._lookups.ask_storage(message.uuid)
 
     def on_jobs_opened(self) -> None:
         """Lay the list of jobs above the screen."""
@@ -351,6 +353,13 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
         self.push_screen(SnapshotsScreen(message.uuid))
 
+    def on_kinds_opened(self, message: messages.KindsOpened) -> None:
+        """Lay the list of kinds of snapshots above the screen."""
+        if self._can_act():
+            from vmtop.tui.screens.snapshots import KindsScreen
+
+            self.push_screen(KindsScreen(message.uuid))
+
     def on_backups_opened(self, message: messages.BackupsOpened) -> None:
         """Lay the list of a VM's backups above the screen."""
         from vmtop.tui.screens.backups import BackupsScreen
@@ -363,7 +372,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def on_recovery_asked(self, message: messages.RecoveryAsked) -> None:
         """Look for the backups of a VM."""
-        self._files.ask_recovery(message.folder, message.uuid)
+        self._lookups.ask_recovery(message.folder, message.uuid)
 
     def on_audit_opened(self) -> None:
         """Lay the list of what was done above the screen."""
@@ -373,7 +382,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
     def on_records_asked(self) -> None:
         """Read the audit."""
-        self._files.ask_records()
+        self._lookups.ask_records()
 
     def on_faults_opened(self, message: messages.FaultsOpened) -> None:
         """Lay the menu of faults above the screen, where there is one."""

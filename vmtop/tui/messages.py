@@ -163,6 +163,14 @@ class SnapshotsOpened(Message):
         self.uuid = uuid
 
 
+class KindsOpened(Message):
+    """Show the ways to take a snapshot of this VM, so that one can be chosen."""
+
+    def __init__(self, uuid: str) -> None:
+        super().__init__()
+        self.uuid = uuid
+
+
 class BackupsOpened(Message):
     """Show the backups of this VM."""
 

@@ -96,13 +96,6 @@ class Operator(Protocol):
             AuditError: the audit cannot be read.
         """
 
-    def read_storage(self, vm_uuid: str) -> "StorageSample":
-        """Disks, snapshots and checkpoints of a VM; may block.
-
-        Raises:
-            ControlError: they cannot be read.
-        """
-
     def close(self) -> None:
         """Let go of connections, without waiting."""
 

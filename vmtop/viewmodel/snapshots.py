@@ -7,13 +7,13 @@ from types import MappingProxyType
 from vmtop.actions.backup_plan import backup_stamp, vm_folder
 from vmtop.actions.command import Command, DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.guard import check
-from vmtop.actions.situation import FolderSample, Situation
+from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.capability import Capability
 from vmtop.model.kind import SnapshotKind
-from vmtop.model.storage import SnapshotInfo, SnapshotRequest, StorageSample
+from vmtop.model.storage import FolderSample, SnapshotInfo, SnapshotRequest, StorageSample
 from vmtop.viewmodel.formats import format_age, format_bytes
 from vmtop.viewmodel.sheet import (
     Head,

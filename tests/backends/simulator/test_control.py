@@ -6,7 +6,9 @@ import pytest
 
 from tests.backends.simulator.worlds import EPOCH_S, HeldClock, make_plan, make_world
 from vmtop.backends.base import Backend, Control
+from vmtop.backends.simulator import command
 from vmtop.backends.simulator.backend import SimulatorBackend
+from vmtop.backends.simulator.conduct import carry_out
 from vmtop.backends.simulator.control import SimulatorControl
 from vmtop.backends.simulator.inject import SimulatorFaults
 from vmtop.backends.simulator.shared import SharedWorld
@@ -102,9 +104,8 @@ def test_a_balloon_moves_in_the_samples() -> None:
 
 def test_storage_is_read_as_of_the_last_sample() -> None:
     clock, backend, vm = demo()
-    control = backend.open_control()
     read_vm(clock, backend, vm.uuid, after_s=12.25)
-    storage = control.read_storage(vm.uuid)
+    storage = backend.read_storage(vm.uuid)
     assert (storage.uuid, storage.monotonic_s) == (vm.uuid, 1_012.25)
     (disk,) = storage.disks
     assert disk.path == f"/var/lib/libvirt/images/{vm.name}.qcow2"
@@ -148,7 +149,8 @@ def test_a_call_blocks_until_its_snapshot_is_complete() -> None:
                 shared.await_waiter()
         assert call.finish() is None
         assert seconds > 5
-        assert [snapshot.name for snapshot in control.read_storage(guest.plan.uuid).snapshots] == ["s1"]
+        storage = carry_out(shared, lambda world: command.read_storage(world, guest.plan.uuid, 0.0))
+        assert [snapshot.name for snapshot in storage.snapshots] == ["s1"]
 
 
 def test_a_call_that_waits_holds_up_nobody() -> None:
@@ -223,7 +225,7 @@ def test_commands_and_readings_from_many_threads_keep_the_samples_whole() -> Non
         begin.wait(DEADLINE_S)
         for place in range(50):
             control.set_balloon(vm.uuid, GIB + place * 4096)
-            control.read_storage(vm.uuid)
+            backend.read_storage(vm.uuid)
 
     calls = [Call(balloon) for _ in range(4)]
     begin.wait(DEADLINE_S)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the first picture does not wait for what acts
     from vmtop.backends.simulator.control import SimulatorControl
     from vmtop.backends.simulator.inject import SimulatorFaults
     from vmtop.model.recovery import BackupFolder
+    from vmtop.model.storage import StorageSample
 
 GUEST_SECONDS_PER_READ = 20_000
 """Most work of one reading, a fifth of a second or so: after a long pause the world catches up over several readings,
@@ -107,6 +108,20 @@ class SimulatorBackend:
         from vmtop.backends.simulator.inject import SimulatorFaults
 
         return SimulatorFaults(self._shared)
+
+    def read_storage(self, uuid: str) -> "StorageSample":
+        """Disks, snapshots, checkpoints and agent of a VM as they are now; one that is locked needs readings to go on.
+
+        Raises:
+            ControlError: they cannot be read.
+        """
+        from vmtop.backends.simulator.command import read_storage
+        from vmtop.backends.simulator.conduct import carry_out
+
+        return carry_out(self._shared, lambda world: read_storage(world, uuid, self._shared.read_at_s))
+
+    def read_folder(self, path: str, inner: str) -> None:
+        """Nothing: folders of a simulated host cannot be looked into."""
 
     def read_backups(self, folder: str, uuid: str) -> "BackupFolder":
         """The backups of a VM that vmtop made below a folder of this host."""

@@ -1,18 +1,12 @@
 """Commands to a simulated host from any thread, beside the one that reads it."""
 
-from collections.abc import Callable, Generator
-from typing import TypeVar
+from collections.abc import Callable
 
 from vmtop.backends.simulator import command
+from vmtop.backends.simulator.conduct import PATIENCE_S, carry_out
 from vmtop.backends.simulator.shared import SharedWorld
 from vmtop.backends.simulator.world import World
-from vmtop.errors import ControlError
-from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
-
-PATIENCE_S = 120.0
-"""A command that waits gives up when nobody read the world for this long: without readings it stands still."""
-
-Result = TypeVar("Result")
+from vmtop.model.storage import BackupRequest, SnapshotRequest
 
 
 class SimulatorControl:
@@ -36,10 +30,6 @@ class SimulatorControl:
     def set_stats_period(self, uuid: str, period_s: int) -> None:
         """Have the guest send its figures every so many seconds, 0 for never."""
         self._run(lambda world: command.set_stats_period(world, uuid, period_s))
-
-    def read_storage(self, uuid: str) -> StorageSample:
-        """Disks, snapshots, checkpoints and agent of a VM as they are now."""
-        return self._run(lambda world: command.read_storage(world, uuid, self._shared.read_at_s))
 
     def take_snapshot(self, uuid: str, request: SnapshotRequest) -> float | None:
         """Take a snapshot and return when it is complete; tells for how long the guest stood still."""
@@ -77,27 +67,5 @@ class SimulatorControl:
         """Take no more commands; one that waits ends with the next reading."""
         self._is_closed = True
 
-    def _run(self, begin: Callable[[World], command.Steps[Result]]) -> Result:
-        """Take the steps of a command, each after a reading."""
-        shared = self._shared
-        steps = self._steps(begin)
-        while True:
-            with shared.lock:
-                if self._is_closed or shared.is_closed:
-                    raise ControlError(f"{shared.uri} was closed")
-                readings = shared.readings
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    result: Result = end.value
-                    return result
-            if not shared.wait(readings, self._patience_s):
-                raise ControlError(
-                    f"{shared.uri}: no answer: the simulated host stood still for {self._patience_s:g} s; what was"
-                    " asked for may still happen"
-                )
-
-    def _steps(self, begin: Callable[[World], command.Steps[Result]]) -> Generator[None, None, Result]:
-        while self._shared.world is None:
-            yield
-        return (yield from begin(self._shared.world))
+    def _run(self, begin: Callable[[World], command.Steps[command.Result]]) -> command.Result:
+        return carry_out(self._shared, begin, patience_s=self._patience_s, is_closed=lambda: self._is_closed)

@@ -101,7 +101,7 @@ class BackupsScreen(StorageScreen):
     def action_start_backup(self, is_incremental: bool) -> None:
         """Ask whether to start a backup; first for the folder, where none was chosen."""
         view = self.view
-        if view is None:
+        if view is None or not self.can_act(view):
             return
         if view.state.backup_folder:
             self._propose(view.state.backup_folder, is_incremental)
@@ -134,6 +134,8 @@ class BackupsScreen(StorageScreen):
 
     def action_ask_limit(self) -> None:
         """Ask how fast the next backup may be."""
+        if self.view is None or not self.can_act(self.view):
+            return
 
         def answer(text: str) -> str:
             try:

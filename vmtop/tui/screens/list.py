@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from textual.app import ComposeResult
 
 from vmtop.tui.keymap import Scope, bindings, hints
+from vmtop.tui.messages import Noticed
 from vmtop.tui.view import View, ViewScreen
 from vmtop.tui.widgets.lines import TextLines
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.row_list import RowList
 from vmtop.viewmodel.formats import cut_line
 from vmtop.viewmodel.sheet import Page
-from vmtop.viewmodel.status import build_page_status
-from vmtop.viewmodel.tone import Line
+from vmtop.viewmodel.status import Notice, build_page_status
+from vmtop.viewmodel.tone import Line, Tone
 
 MORE_SHARE = 3
 """What is said of the line under the cursor gets at most one part in so many of the screen."""
@@ -82,6 +83,12 @@ class ListScreen(ViewScreen):
             return 0.0
         sample = view.frame.sample
         return sample.time_s + max(0.0, view.now_monotonic_s - sample.monotonic_s)
+
+    def can_act(self, view: View) -> bool:
+        """Whether VMs can be changed; if not, that is said, before anybody types for nothing."""
+        if view.is_readonly:
+            self.post_message(Noticed(Notice(view.why_readonly, Tone.WARN)))
+        return not view.is_readonly
 
     def ask(self, label: str, text: str, answer: Answer) -> None:
         """Have the operator type something, in the place of the status line."""

@@ -10,7 +10,7 @@ from vmtop.errors import ControlError
 from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest, StorageSample
 from vmtop.tui.keymap import Scope, bindings
-from vmtop.tui.messages import CommandAsked, StorageAsked
+from vmtop.tui.messages import CommandAsked, KindsOpened, StorageAsked
 from vmtop.tui.screens.list import ListScreen
 from vmtop.tui.view import View
 from vmtop.viewmodel.sheet import Page, build_note, build_title, make_page, plain
@@ -90,8 +90,6 @@ class StorageScreen(ListScreen):
         text, tone = ASKING, Tone.DIM
         if view.frame is not None and self.subject(view) is None:
             text, tone = GONE, Tone.WARN
-        elif view.is_readonly:
-            text, tone = f"Snapshots cannot be read: {view.why_readonly}.", Tone.WARN
         elif isinstance(answer, ControlError):
             text, tone = f"Snapshots cannot be read: {explain(answer)}.", Tone.WARN
         return make_page(plain(build_note(text, width, tone, has_unicode=view.state.has_unicode)))
@@ -128,7 +126,7 @@ class SnapshotsScreen(StorageScreen):
     def action_take_snapshot(self) -> None:
         """Let the operator choose a kind."""
         if self.view is not None and self.situation(self.view) is not None:
-            self.app.push_screen(KindsScreen(self.uuid))
+            self.post_message(KindsOpened(self.uuid))
 
     def action_revert_snapshot(self) -> None:
         """Ask whether to revert to the snapshot."""
@@ -202,5 +200,5 @@ class KindsScreen(StorageScreen):
 
     def _propose(self, request: SnapshotRequest) -> None:
         """Lay the card above the list of snapshots, in the place of this page."""
-        self.app.post_message(CommandAsked((TakeSnapshot(uuid=self.uuid, request=request),)))
+        self.post_message(CommandAsked((TakeSnapshot(uuid=self.uuid, request=request),)))
         self.dismiss()

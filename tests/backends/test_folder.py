@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from vmtop.actions.folder import make_folder, read_folder, remove_files
+from vmtop.backends.folder import make_folder, read_folder, remove_files
 
 
 def test_a_folder_tells_its_room_and_the_names_inside(tmp_path: Path) -> None:

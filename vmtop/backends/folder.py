@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from vmtop.actions.situation import FolderSample
+from vmtop.model.storage import FolderSample
 
 
 def read_folder(path: str, inner: str = "") -> FolderSample:
@@ -50,3 +51,22 @@ def remove_files(paths: Iterable[str]) -> list[str]:
         except OSError:
             left.append(path)
     return left
+
+
+class WriteTimes(NamedTuple):
+    """When a file was last changed, wall clock; `stat FILE` prints both."""
+
+    written_s: float
+    """Its content."""
+    changed_s: float
+    """Its content, or whom it belongs to: libvirt gives it back when a backup ended."""
+
+
+def read_write_times(paths: Iterable[str]) -> tuple[WriteTimes, ...]:
+    """Of the files that are there."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            seen = Path(path).lstat()
+            found.append(WriteTimes(seen.st_mtime, seen.st_ctime))
+    return tuple(found)
