@@ -86,6 +86,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.uri = "qemu:///system"
+        self.began_s: float | None = None
         self.capability = ABLE
         self.control = FakeControl()
         self.opened = 0

@@ -111,6 +111,7 @@ class ReadOnlySource:
     """A source as it looks to those who must not change anything."""
 
     capability = Capability(is_readonly=True)
+    began_s: float | None = None
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
