@@ -87,6 +87,7 @@ def test_the_row_has_it_in_the_place_of_the_bar_and_the_mark_before_the_name() -
 
 
 def test_a_wide_row_says_why_it_was_rolled_back_and_warns() -> None:
+    assert target_spans(make_turned(TargetState.REACHED), 19)[0].text.rstrip() == "asked 1.0G, back"
     line = target_spans(make_turned(TargetState.REACHED), 60)
     assert line[0].text.rstrip() == f"{BACK}: it swaps"
     assert line[0].tone is Tone.WARN

@@ -30,7 +30,7 @@ _SHORTER: Mapping[TargetState, tuple[str, ...]] = MappingProxyType(
 
 _TURNED = (
     "asked {asked}, rolled back at {at}: {reason}",
-    *("asked {asked}, rolled back at {at}", "rolled back at {at}", "rolled back"),
+    *("asked {asked}, rolled back at {at}", "rolled back at {at}", "asked {asked}, back", "rolled back"),
 )
 _TURNED_ENDS: Mapping[TargetState, str] = MappingProxyType(
     {
