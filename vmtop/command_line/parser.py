@@ -123,7 +123,8 @@ def _add_force(parser: _Parser, why: str) -> None:
 
 def _fill_balloon(parser: _Parser) -> None:
     _add_vm(parser)
-    parser.add_argument("size", metavar="SIZE", help="4G, 512M, a change (-512M, +10%%), floor or max")
+    sizes = "4G, 512M, a change (-512M, +10%%), floor (a little above the safe floor) or max"
+    parser.add_argument("size", metavar="SIZE", help=sizes)
     _add_force(parser, "even though the guest's figures are old or do not come")
     _add_consent(parser)
 
