@@ -83,6 +83,7 @@ class FakeSource:
         self.is_here = False
         self.storage: StorageSample | ControlError = make_storage()
         self.uri = "qemu:///system"
+        self.began_s: float | None = None
         self.capability = ABLE
         self.control = FakeControl()
         self.opened = 0

@@ -195,6 +195,11 @@ def test_what_was_undone_cannot_be_undone_again() -> None:
     assert ids(RECORD, replace(back, outcome="failed")) == ["a1"]
 
 
+def test_what_was_changed_before_the_world_began_cannot_be_undone() -> None:
+    for since_s, count in ((RECORD.time_s - 1, 1), (RECORD.time_s, 1), (RECORD.time_s + 1, 0)):
+        assert len(find_undoable([RECORD], RECORD.uri, since_s)) == count
+
+
 def test_a_move_that_stopped_halfway_can_be_undone() -> None:
     assert ids(replace(RECORD, outcome="failed", new=3 * GIB)) == ["a1"]
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.actions.scenes import ABLE, ID, at_level, judge_balloon, refusal, situate
 from tests.builders import (
+    START_S,
     make_facts,
     make_frame,
     make_guest,
@@ -20,7 +21,7 @@ from vmtop.actions.guard import check
 from vmtop.actions.verdict import BalloonPreview, Risk, Verdict
 from vmtop.derive.metrics import Level
 from vmtop.model.capability import Capability
-from vmtop.model.sample import Answer, JobKind, VmFacts, VmSample, VmState
+from vmtop.model.sample import Answer, GuestSample, JobKind, VmFacts, VmSample, VmState
 from vmtop.units import GIB, MIB
 
 FLOOR = 1690 * MIB
@@ -55,7 +56,7 @@ def test_the_preview_tells_what_guest_and_host_get() -> None:
     held = 3 * GIB - 120 * MIB - int(0.005 * 4 * GIB) - 80 * MIB
     assert preview.win_least_bytes == held - HALF
     assert preview.win_most_bytes == HALF
-    assert preview.risk is Risk.LOW
+    assert not preview.is_host_view
 
 
 def test_memory_that_was_never_touched_is_not_won() -> None:
@@ -74,15 +75,98 @@ def test_what_the_host_wins_is_unknown_when_its_own_figures_are() -> None:
 @pytest.mark.parametrize(
     ("target_bytes", "risk", "reason"),
     [
-        (FLOOR, Risk.LOW, "154M more than the 1.5G that the guest uses"),
-        (1600 * MIB, Risk.HIGH, "it uses 1.5G, and no more than 64M would be left"),
+        (4 * GIB - 640 * MIB, Risk.LOW, "1.88G more than the 1.5G that the guest uses"),
+        (
+            FLOOR,
+            Risk.MEDIUM,
+            "1.6G of its 1.88G of page cache go: the guest waits for what it reads again; "
+            "the move is rolled back above 300 pages per second",
+        ),
+        (1600 * MIB, Risk.HIGH, "no more than 64M would be left above the 1.5G that the guest uses"),
         (GIB, Risk.SEVERE, "less than the 1.5G that the guest uses: it swaps, or its kernel kills programs"),
-        (4 * GIB, Risk.NONE, "the guest gets memory back"),
+        (5 * GIB - GIB // 2, Risk.NONE, "the guest gets memory back"),
     ],
 )
 def test_the_risk_comes_in_a_word_with_its_reason(target_bytes: int, risk: Risk, reason: str) -> None:
-    preview = preview_of(judge_balloon(target_bytes))
+    vm = make_vm(maximum_bytes=5 * GIB)
+    preview = preview_of(judge_balloon(target_bytes, vm))
     assert (preview.risk, preview.risk_reason) == (risk, reason)
+
+
+@pytest.mark.parametrize("guest", [make_guest(cache_bytes=None), make_guest(free_bytes=None)])
+def test_where_the_guest_does_not_tell_of_its_page_cache_the_risk_is_not_low(guest: GuestSample) -> None:
+    preview = preview_of(judge_balloon(3 * GIB, make_vm(guest=guest)))
+    assert preview.risk is Risk.MEDIUM
+    assert preview.risk_reason.startswith("the guest does not tell how much of it is page cache")
+
+
+def test_what_the_host_holds_is_not_said_to_be_what_the_guest_uses() -> None:
+    verdict = judge_balloon(2 * GIB, make_vm(guest=make_guest(usable_bytes=None, cache_bytes=None)), is_forced=True)
+    preview = preview_of(verdict)
+    assert preview.is_host_view
+    assert preview.risk is Risk.UNKNOWN
+    assert "and the guest does not tell how much of that it uses" in preview.risk_reason
+    assert preview.risk_reason.startswith("the host holds 3.0G for it")
+    assert verdict.needs_name.endswith("(from what the host holds for it: the guest does not tell)")
+
+
+def test_what_a_guest_used_when_it_told_last_is_said_to_be_old() -> None:
+    early = make_frame([make_vm()])
+    late = make_frame([make_vm()], at_s=600.0, previous=early)
+    preview = preview_of(judge_balloon(GIB, make_vm(), frame=late, is_forced=True))
+    assert preview.risk_reason.startswith("less than the 1.5G that the guest used when it told last")
+
+
+@pytest.mark.parametrize(
+    ("target_bytes", "words"),
+    [
+        (4 * GIB, "it has 4.0G already, which is its maximum: nothing to do"),
+        (4 * GIB - MIB, "it has 4.0G already, which is its maximum: nothing to do"),
+        (4 * GIB - 2 * MIB, ""),
+    ],
+)
+def test_a_size_that_it_has_already_is_nothing_to_do(target_bytes: int, words: str) -> None:
+    verdict = judge_balloon(target_bytes)
+    assert verdict.already == words
+    assert (verdict.preview is None) is bool(words)
+
+
+def test_to_stay_where_it_is_is_a_change_for_a_balloon_on_its_way_and_for_who_insists() -> None:
+    assert judge_balloon(4 * GIB, is_balloon_due=True).already == ""
+    assert judge_balloon(4 * GIB, is_forced=True).already == ""
+
+
+@pytest.mark.parametrize(
+    ("target_bytes", "facts"),
+    [(1024 * GIB, make_facts()), (0, make_facts()), (GIB, make_facts(has_balloon=False, stats_period_s=0))],
+)
+def test_of_what_cannot_work_nothing_is_foreseen_and_nothing_is_warned_of(target_bytes: int, facts: VmFacts) -> None:
+    verdict = judge_balloon(target_bytes, make_vm(facts=facts))
+    assert verdict.is_refused
+    assert (verdict.preview, verdict.warnings, verdict.needs_name) == (None, (), "")
+
+
+@pytest.mark.parametrize(
+    ("figures", "warning"),
+    [
+        (
+            {"swap_in_bytes": 50 * MIB},
+            "reads 10 MiB/s from its swap already; the move is rolled back above 20 MiB/s",
+        ),
+        (
+            {"swap_out_bytes": 50 * MIB},
+            "writes 10 MiB/s to its swap already; the move is rolled back above 20 MiB/s",
+        ),
+        ({"major_faults": 4_000}, "waits for 400 pages per second already; the move is rolled back above 1200"),
+    ],
+)
+def test_what_the_guest_suffers_already_is_warned_of_with_what_it_may_come_to(
+    figures: dict[str, int], warning: str
+) -> None:
+    early = make_frame([make_vm()])
+    strained = make_vm(guest=make_guest(last_update_s=START_S + 5, **figures))
+    frame = make_frame([strained], at_s=5.0, previous=early)
+    assert judge_balloon(3 * GIB, strained, frame=frame).warnings == (f"the guest {warning}",)
 
 
 def test_below_the_floor_the_name_has_to_be_typed() -> None:

@@ -22,6 +22,7 @@ from vmtop.actions.balloon_move import (
     next_decision,
 )
 from vmtop.actions.situation import Subject, find_subject
+from vmtop.actions.strain import strain_limits
 from vmtop.derive.frame import Frame
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
@@ -160,12 +161,63 @@ def test_a_little_that_goes_into_the_swap_holds_nothing_up() -> None:
 
 
 def test_a_guest_that_faults_heavily_gets_its_memory_back() -> None:
-    assert squeeze(Story(3 * GIB), major_faults=2_000 + 2_500) == RollBack("the guest waits for 500 pages per second")
+    story = Story(3 * GIB)
+    assert squeeze(story, major_faults=2_000 + 2_500) == Wait()
+    story.guest["major_faults"] = 2_000 + 5_000
+    decision = story.until_it_ends()
+    assert isinstance(decision, RollBack)
+    reads = "that it reads from its files: its page cache got too small"
+    assert decision.reason == f"the guest keeps waiting for 500 pages per second {reads}"
+    assert len(story.asked) == 1
+
+
+def test_a_burst_of_page_cache_that_is_read_again_is_waited_out() -> None:
+    story = Story(3 * GIB)
+    assert squeeze(story, major_faults=2_000 + 2_500) == Wait()
+    assert [story.second() for _ in range(4)] == [Wait()] * 4
+    assert isinstance(story.second(), Step)
+
+
+def test_faults_that_swapping_makes_are_not_blamed_on_the_page_cache() -> None:
+    story = Story(3 * GIB)
+    swapped = {"swap_in_bytes": MIB}
+    assert squeeze(story, major_faults=2_000 + 2_500, **swapped) == Wait()
+    story.guest.update(major_faults=2_000 + 5_000, swap_in_bytes=2 * MIB)
+    assert story.until_it_ends() == RollBack("the guest keeps waiting for 500 pages per second")
+
+
+def test_a_guest_that_faults_heavily_on_the_last_step_is_not_done_yet() -> None:
+    story = Story(4 * GIB - 64 * MIB)
+    assert squeeze(story, major_faults=2_000 + 2_500) == Wait()
+    story.guest["major_faults"] = 2_000 + 5_000
+    assert isinstance(story.until_it_ends(), RollBack)
+
+
+def test_a_guest_that_swapped_before_may_go_on_but_not_get_worse() -> None:
+    story = Story(4 * GIB)
+    story.guest.update(swap_in_bytes=5 * MIB)
+    story.at_s = PERIOD_S
+    story.sight()
+    assert story.subject().metrics.guest_swap_in_bytes_per_s == MIB
+    story.move = begin_move(story.subject(), 3 * GIB, story.now_s, DEFAULT_POLICY)
+    story.guest["swap_in_bytes"] = 10 * MIB
+    assert any(isinstance(story.second(), Step) for _ in range(2 * PERIOD_S))
+    assert story.subject().metrics.guest_swap_in_bytes_per_s == MIB
+    story.guest["swap_in_bytes"] = 30 * MIB
+    assert story.until_it_ends() == RollBack("the guest reads 4 MiB/s from its swap")
+
+
+def test_a_guest_that_wrote_to_its_swap_before_may_go_on_but_not_get_worse() -> None:
+    story = Story(3 * GIB)
+    limits = replace(story.move.limits, swap_out_bytes_per_s=20.0 * MIB)
+    story.move = replace(story.move, limits=limits)
+    assert isinstance(squeeze(story, swap_out_bytes=50 * MIB), Step)
 
 
 def test_a_guest_that_always_faults_a_lot_may_go_on_doing_so() -> None:
     story = Story(3 * GIB)
-    story.move = replace(story.move, before_faults_per_s=400.0)
+    busy = replace(story.subject().metrics, guest_major_faults_per_s=400.0)
+    story.move = replace(story.move, limits=strain_limits(busy, DEFAULT_POLICY))
     assert isinstance(squeeze(story, major_faults=2_000 + 2_500), Step)
 
 

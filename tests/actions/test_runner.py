@@ -28,7 +28,7 @@ from vmtop.actions.command import (
 )
 from vmtop.actions.desk import MOST_CALLS, MOST_KEPT
 from vmtop.actions.runner import Runner
-from vmtop.actions.target import TargetState
+from vmtop.actions.target import TargetState, Turned
 from vmtop.backends.backup_folder import write_record
 from vmtop.errors import AuditError, ControlError, OutputError
 from vmtop.model.capability import Capability
@@ -249,7 +249,9 @@ def test_a_guest_that_swaps_gets_its_memory_back_and_the_audit_tells(rig: Rig) -
     rig.guest["swap_in_bytes"] = 50 * MIB
     rig.second(1)
     assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
-    assert last(rig) == (Ending.FAILED, "rolled back to 4.0G: the guest reads 10 MiB/s from its swap")
+    reason = "the guest reads 10 MiB/s from its swap"
+    assert last(rig) == (Ending.FAILED, f"asked 3.0G, rolled back at 3.6G to 4.0G: {reason}")
+    assert rig.runner.targets()[ID].turned == Turned(asked_bytes=3 * GIB, at_bytes=3687 * MIB, reason=reason)
     back = [record for record in rig.records() if record.action == "rollback"]
     assert [(record.phase, record.old, record.new) for record in back] == [
         (Phase.STARTED, 3687 * MIB, 4 * GIB),
@@ -257,6 +259,50 @@ def test_a_guest_that_swaps_gets_its_memory_back_and_the_audit_tells(rig: Rig) -
     ]
     assert rig.runner.undoable() == ()
     assert rig.runner.targets()[ID].asked_bytes == 4 * GIB
+
+
+def test_a_balloon_that_is_to_stay_where_it_is_was_stopped_and_not_given_up_for_another_size(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(2)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3687 * MIB))
+    assert ending(rig.runner.actions()[0]) == (Ending.FAILED, "stopped at 3.6G, as it was asked to stay there")
+    rig.second(2)
+    assert last(rig) == (Ending.DONE, "reached 3.6G")
+
+
+def test_a_size_that_it_has_already_is_done_without_a_call_and_leaves_nothing_to_take_back(rig: Rig) -> None:
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=4 * GIB))
+    assert last(rig) == (Ending.DONE, "it has 4.0G already, which is its maximum: nothing to do")
+    assert rig.asked() == []
+    assert rig.runner.undoable() == ()
+
+
+def test_a_stuck_balloon_can_be_told_to_stay_where_it_is(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(6, follows=False)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=4 * GIB))
+    assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
+
+
+def test_a_newer_size_is_measured_by_what_the_guest_suffered_before_the_first(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(4)
+    rig.guest["major_faults"] = 2_000 + 1_400
+    rig.second(1)
+    rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3 * GIB - 64 * MIB))
+    rig.second(4)
+    for round_ in range(1, 4):
+        rig.guest["major_faults"] = 3_400 + 2_500 * round_
+        rig.second(5)
+    assert "keeps waiting for 500 pages per second" in last(rig)[1]
+
+
+def test_changes_of_a_world_before_this_one_cannot_be_taken_back(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.second(30)
+    assert len(rig.runner.undoable()) == 1
+    rig.source.began_s = rig.clock.time() + 1
+    assert rig.runner.undoable() == ()
 
 
 def test_a_guest_in_need_gets_its_memory_back_even_without_an_audit(rig: Rig) -> None:
@@ -267,7 +313,7 @@ def test_a_guest_in_need_gets_its_memory_back_even_without_an_audit(rig: Rig) ->
     rig.guest["swap_in_bytes"] = 50 * MIB
     rig.second(1)
     assert rig.asked()[-1] == ("set_balloon", ID, 4 * GIB)
-    assert "rolled back to 4.0G" in last(rig)[1]
+    assert "rolled back at 3.6G to 4.0G" in last(rig)[1]
     assert "nothing is done without an audit" in last(rig)[1]
 
 
@@ -323,7 +369,7 @@ def test_a_new_size_takes_the_place_of_the_one_on_the_way(rig: Rig) -> None:
     rig.second(2)
     rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3500 * MIB))
     first, second = rig.runner.actions()
-    assert ending(first) == (Ending.FAILED, "given up for another size")
+    assert ending(first) == (Ending.FAILED, "given up for 3.42G, which was asked for instead")
     rig.second(10)
     assert last(rig) == (Ending.DONE, "reached 3.42G")
     # One undo goes back to where both began.
@@ -751,7 +797,7 @@ def test_a_newer_size_without_an_answer_is_not_passed_by_another(rig: Rig) -> No
     rig.runner.submit(SetBalloon(uuid=ID, target_bytes=3800 * MIB))
     assert last(rig) == (Ending.REFUSED, "an earlier action on web-1 got no answer yet")
     assert [call[2] for call in rig.asked()] == [3687 * MIB, 3800 * MIB]
-    assert ending(rig.runner.actions()[0]) == (Ending.FAILED, "given up for another size")
+    assert ending(rig.runner.actions()[0]) == (Ending.FAILED, "given up for 3.71G, which was asked for instead")
 
 
 def test_a_size_that_no_audit_takes_leaves_the_move_on_its_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -786,7 +832,7 @@ def test_a_step_that_waits_for_its_thread_is_not_asked_for_after_a_newer_size(he
     step()
     heir.join(5)
     assert [call[2] for call in held.asked()[asked_before:]] == [3500 * MIB]
-    assert ending(held.runner.actions()[0]) == (Ending.FAILED, "given up for another size")
+    assert ending(held.runner.actions()[0]) == (Ending.FAILED, "given up for 3.42G, which was asked for instead")
 
 
 def _is_replaced(rig: Rig) -> bool:

@@ -237,3 +237,10 @@ def test_a_chain_of_snapshots_that_bites_its_own_tail_is_judged_in_finite_time()
 def test_pages_that_were_never_touched_are_not_counted_as_written() -> None:
     small = make_vm(qemu=None, rss_bytes=200 * MIB)
     assert preview_of(check(take(INTERNAL), situate(small))).write_bytes == 200 * MIB
+
+
+def test_a_folder_that_is_not_seen_from_here_has_the_room_of_the_disk_beside_which_the_memory_goes() -> None:
+    for path, free_bytes in (("/images/web.mem", 100 * GIB), ("/elsewhere/web.mem", None)):
+        preview = check(take(EXTERNAL, memory_path=path), situate(folder=None)).preview
+        assert isinstance(preview, SnapshotPreview)
+        assert preview.free_bytes == free_bytes

@@ -3,7 +3,7 @@ from typing import Any
 from tests.actions.scenes import ID
 from tests.builders import make_facts, make_frame, make_off_vm, make_vm
 from vmtop.actions.situation import find_subject
-from vmtop.actions.target import Target, TargetState, ask, follow_targets
+from vmtop.actions.target import Target, TargetState, Turned, ask, follow_targets
 from vmtop.derive.frame import Frame
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
@@ -59,6 +59,21 @@ def test_a_balloon_that_arrives_is_reached_and_soon_forgotten() -> None:
     assert row.state() is TargetState.REACHED
     assert row.at(2 * GIB, after_s=60.0) is not None
     assert row.at(2 * GIB, after_s=1.0) is None
+
+
+def test_a_move_that_was_rolled_back_is_remembered_for_longer() -> None:
+    row = Row()
+    assert row.frame is not None
+    subject = find_subject(row.frame, ID)
+    assert subject is not None
+    turned = Turned(asked_bytes=2 * GIB, at_bytes=3 * GIB, reason="the guest swaps")
+    row.targets = ask({}, subject, 4 * GIB, row.frame.sample.monotonic_s, turned)
+    row.at(4 * GIB)
+    assert row.state() is TargetState.REACHED
+    target = row.at(4 * GIB, after_s=DEFAULT_POLICY.turned_shown_s - 1)
+    assert target is not None
+    assert target.turned == turned
+    assert row.at(4 * GIB, after_s=2.0) is None
 
 
 def test_a_balloon_without_progress_is_stuck_until_it_moves_again() -> None:

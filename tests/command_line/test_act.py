@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.actions.rig import FakeSource
 from tests.command_line.rig import Rig
 from vmtop.actions.action import Action, Ending, Outcome
 from vmtop.actions.audit import Phase
@@ -18,6 +19,7 @@ from vmtop.actions.copier import CHECKING
 from vmtop.actions.runner import Runner
 from vmtop.actions.size import size_text
 from vmtop.backends.base import Control
+from vmtop.backends.simulator.backend import SimulatorBackend
 from vmtop.backends.simulator.control import SimulatorControl
 from vmtop.command_line.act import SIMULATED
 from vmtop.command_line.session import ReadOnlySource
@@ -109,7 +111,7 @@ def test_what_the_guard_refuses_is_not_done_whatever_is_said(rig: Rig) -> None:
 
 def test_a_dry_run_says_whether_it_could_be_done(rig: Rig) -> None:
     assert rig.type(*GENTLE, "--dry-run") == 0
-    assert "risk           low" in rig.printed()
+    assert "risk           medium" in rig.printed()
     assert rig.type("balloon", "web-01", "5G", "--dry-run", "--json") == 1
     told = rig.told()
     assert (told["dry_run"], told["outcome"]) == (True, None)
@@ -135,6 +137,7 @@ class LookingSource:
     def __init__(self, rig: Rig) -> None:
         self.uri, self.capability = rig.backend.uri, rig.backend.capability
         self.read_storage, self.read_folder = rig.backend.read_storage, rig.backend.read_folder
+        self.began_s = rig.backend.began_s
         self._rig = rig
 
     def open_control(self) -> Control:
@@ -204,12 +207,16 @@ def test_a_person_sees_how_far_it_is_and_nothing_of_it_stays(tmp_path: Path) -> 
 # -- Ctrl+C
 
 
+ON_THE_WAY = 80
+"""Sleeps after which the balloon moves: the guest's second set of figures has been waited for."""
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_leaves_a_balloon_where_it_is_and_an_undo_goes_back_to_the_begin(rig: Rig) -> None:
-    rig.clock.calls[25] = interrupt
+    rig.clock.calls[ON_THE_WAY] = interrupt
     assert rig.type("balloon", "web-01", "floor", "--yes") == 130
     rig.clock.sleep(60)
     here_bytes = rig.balloon_bytes("web-01")
@@ -217,6 +224,8 @@ def test_ctrl_c_leaves_a_balloon_where_it_is_and_an_undo_goes_back_to_the_begin(
     assert 2500 * MIB < here_bytes < 4 * GIB
     stays = f"interrupted: web-01: the balloon stays at {size_text(here_bytes)}; `vmtop undo` takes that back\n"
     assert rig.said() == stays
+    texts = [record.text for record in rig.records() if record.outcome == "failed"]
+    assert texts == [f"stopped at {size_text(here_bytes)}, as it was asked to stay there"]
     assert rig.type("undo", "--yes") == 0
     assert rig.balloon_bytes("web-01") == 4 * GIB
 
@@ -232,7 +241,7 @@ def test_ctrl_c_cancels_a_backup_and_waits_for_its_end(rig: Rig) -> None:
 
 
 def test_a_second_ctrl_c_ends_the_program_at_once(rig: Rig) -> None:
-    rig.clock.calls[25] = rig.clock.calls[26] = interrupt
+    rig.clock.calls[ON_THE_WAY] = rig.clock.calls[ON_THE_WAY + 1] = interrupt
     with pytest.raises(KeyboardInterrupt):
         rig.type("balloon", "web-01", "floor", "--yes")
 
@@ -294,8 +303,57 @@ def test_a_source_that_cannot_be_read_is_said_with_its_exit_code(rig: Rig) -> No
 
 
 def test_nothing_to_undo_is_said(rig: Rig) -> None:
-    with pytest.raises(RefusedError, match="nothing that vmtop changed on simulator:///calm"):
+    with pytest.raises(RefusedError, match=r"nothing is left to be taken back: simulator:///calm.* began anew"):
         rig.type("undo", "--yes")
+    assert rig.type("undo", "--list") == 0
+    assert rig.printed().startswith("nothing is left to be taken back: simulator:///calm")
+    rig.source = ReadOnlySource(FakeSource())
+    assert rig.type("undo", "--list") == 0
+    assert rig.printed() == "nothing that vmtop changed on qemu:///system is left to be taken back\n"
+    with pytest.raises(RefusedError, match="nothing that vmtop changed on qemu:///system"):
+        rig.type("undo", "--yes")
+
+
+def test_what_was_done_to_an_earlier_simulated_host_is_not_offered_for_undo(tmp_path: Path) -> None:
+    assert Rig(tmp_path).type(*GENTLE, "--yes") == 0
+    later = Rig(tmp_path)
+    later.clock.sleep(1_000)
+    later.source = later.backend = SimulatorBackend("calm", clock=later.clock)
+    assert later.type("undo", "--list", "--json") == 0
+    assert later.told()["changes"] == []
+
+
+def test_a_size_that_it_has_already_is_said_and_nothing_is_done(rig: Rig) -> None:
+    assert rig.type("balloon", "web-01", "max") == 0
+    words = "web-01: it has 4.0G already, which is its maximum: nothing to do"
+    assert rig.printed().splitlines() == [SIMULATED, words]
+    assert [record.phase for record in rig.records()] == [Phase.ENDED]
+    assert rig.type("balloon", "web-01", "4G", "--json") == 0
+    assert rig.told()["already"] == words.removeprefix("web-01: ")
+    assert rig.type("undo", "--list", "--json") == 0
+    assert rig.told()["changes"] == []
+
+
+def test_before_memory_is_taken_it_is_waited_for_figures_that_tell_of_swapping(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, answers="")
+    assert rig.type("balloon", "web-01", "+1%", "--dry-run") == 1
+    assert "waiting for the guest's next figures" not in rig.said()
+    assert rig.type(*GENTLE, "--dry-run") == 0
+    assert "web-01: waiting for the guest's next figures, to know whether it swaps already" in rig.said()
+
+
+def test_a_guest_that_sends_no_figures_is_not_waited_for(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, scenario="overcommit")
+    assert rig.type("balloon", "proxy-01", "-1%", "--dry-run") == 1
+    assert rig.clock.sleeps == 0
+
+
+def test_the_floor_is_explained_and_no_other_size(rig: Rig) -> None:
+    words = "above the safe floor, which moves with what the guest uses"
+    assert rig.type("balloon", "web-01", "floor", "--dry-run") == 0
+    assert words in rig.printed()
+    assert rig.type(*GENTLE, "--dry-run") == 0
+    assert words not in rig.printed()
 
 
 @pytest.mark.parametrize(
@@ -315,6 +373,15 @@ def test_nothing_to_undo_is_said(rig: Rig) -> None:
             "'noon' is no time; write 2026-01-05T12:00",
         ),
         (("balon",), "did you mean 'balloon'?"),
+        (
+            ("balloon", "web-01", "floor", "--demo"),
+            "--demo stands before the command: vmtop --demo balloon web-01 floor",
+        ),
+        (
+            ("balloon", "-c", "a:///b", "web-01", "1G"),
+            "-c stands before the command: vmtop -c a:///b balloon web-01 1G",
+        ),
+        (("undo", "--seed=3", "-n", "2"), "--seed stands before the command: vmtop --seed=3 undo -n 2"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], complaint: str, rig: Rig) -> None:

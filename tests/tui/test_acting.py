@@ -104,9 +104,13 @@ def test_the_keys_go_on_in_the_card_and_stop_at_the_ends() -> None:
         await stage.press("minus", "minus", "minus", "plus")
         await stage.wait_for_text("Set the balloon of web-1 to 3.25G")
         await stage.press(*["plus"] * 5)
-        await stage.wait_for_text("Set the balloon of web-1 to 4.0G")
+        await stage.wait_for_text("web-1: it has 4.0G already, which is its maximum: nothing to do")
+        assert "That is the maximum: there is no larger size" in seen(stage)
+        await stage.press("enter")
+        assert operator.submitted == []
         await stage.press("minus", "enter")
         await stage.wait_for_text("low")
+        assert "That is the maximum" not in seen(stage)
         await stage.press("enter")
         assert operator.submitted[0][0] == SetBalloon(uuid=vm_uuid(1), target_bytes=4 * GIB - STEP)
 
@@ -119,7 +123,7 @@ def test_steps_count_from_where_a_balloon_is_on_its_way_to() -> None:
         operator.asked = {vm_uuid(1): target()}
         await stage.press("plus")
         operator.notify()
-        await stage.wait_for_text("safe floor")
+        await stage.wait_for_text("nothing to do")
         await stage.press("escape", "plus")
         await stage.wait_for_text("to 2.38G")
 
@@ -166,6 +170,42 @@ def test_below_the_floor_the_name_has_to_be_typed() -> None:
         ]
 
     stage, operator = stage_of([web()])
+    stage.play(scene)
+
+
+def test_at_the_other_end_it_is_said_that_steps_go_no_further() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press(*["minus"] * 12)
+        await stage.wait_for_text("That is the least that a step leads to; b asks for any size")
+
+    stage, _ = stage_of([web()])
+    stage.play(scene)
+
+
+def test_the_name_is_asked_for_no_longer_than_it_is_needed() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press(*["minus"] * 7)
+        await stage.wait_for_text("its name has to be typed")
+        await stage.press("enter")
+        await stage.wait_for_text("Type web-1 to go on")
+        calmer = web(guest=make_guest(usable_bytes=3584 * MIB, cache_bytes=256 * MIB, free_bytes=3328 * MIB))
+        operator.frame = make_frame([calmer])
+        await stage.publish(operator.frame)
+        await stage.wait_for_text("Enter do it")
+        assert "Type web-1" not in seen(stage)
+        await stage.press("enter")
+        assert operator.submitted == [(SetBalloon(uuid=vm_uuid(1), target_bytes=4 * GIB - 7 * STEP), "", None)]
+
+    stage, operator = stage_of([web()])
+    stage.play(scene)
+
+
+def test_floor_is_explained_while_it_is_typed() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("b", *"floor")
+        await stage.wait_for_text('"floor" is 38M above the safe floor, which moves with what the guest uses')
+
+    stage, _ = stage_of([web()])
     stage.play(scene)
 
 
@@ -224,7 +264,7 @@ def test_old_figures_are_refused_until_the_operator_insists() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "size_bytes"),
-    [("3G", 3 * GIB), ("-512M", 4 * GIB - 512 * MIB), ("-10%", int(3.6 * GIB) // 1024 * 1024), ("max", 4 * GIB)],
+    [("3G", 3 * GIB), ("-512M", 4 * GIB - 512 * MIB), ("-10%", int(3.6 * GIB) // 1024 * 1024), ("max", 6 * GIB)],
 )
 def test_a_size_can_be_typed_and_the_card_follows(typed: str, size_bytes: int) -> None:
     async def scene(stage: Stage) -> None:
@@ -237,7 +277,7 @@ def test_a_size_can_be_typed_and_the_card_follows(typed: str, size_bytes: int) -
             SetBalloon(uuid=vm_uuid(1), target_bytes=size_bytes),
         ]
 
-    stage, operator = stage_of([web()])
+    stage, operator = stage_of([web(maximum_bytes=6 * GIB)])
     stage.play(scene)
 
 
@@ -602,7 +642,9 @@ def test_why_a_period_may_not_be_put_back_is_said_after_the_end() -> None:
 def test_a_period_of_others_is_never_changed() -> None:
     async def scene(stage: Stage) -> None:
         await stage.press("p")
-        await stage.wait_for_text("web-1 sends them every 5 s already")
+        await stage.wait_for_text("web-1 sends its figures every 5 s already")
+        assert "Others may rely on a period that is set, so vmtop leaves it alone" in seen(stage)
+        assert "Tab" not in seen(stage)
         await stage.press("enter")
         assert operator.submitted == []
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.actions.scenes import ABLE, at_level, make_storage
-from tests.builders import make_facts, make_frame, make_guest, make_qemu, make_vm, vm_uuid
+from tests.builders import make_facts, make_frame, make_guest, make_job, make_qemu, make_vm, vm_uuid
 from vmtop.actions.command import CancelJob, Command, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.guard import check
 from vmtop.actions.situation import Situation
@@ -16,7 +16,7 @@ from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Level
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
-from vmtop.model.sample import VmSample
+from vmtop.model.sample import JobKind, VmSample
 from vmtop.model.storage import FolderSample, SnapshotRequest
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.card import build_card, make_entries
@@ -24,6 +24,8 @@ from vmtop.viewmodel.formats import bar_glyph, cell_width, line_width
 from vmtop.viewmodel.tone import Line, Span, Tone
 
 ID = vm_uuid(1)
+
+LEGEND = f"━ {{used}} {{rest}} {bar_glyph(Tone.BAR_GIVEN, has_unicode=True)} given to the host"
 
 
 def judge(command: Command, frame: Frame) -> Verdict:
@@ -59,12 +61,12 @@ def down(size_bytes: int = 3 * GIB, uuid: str = ID) -> SetBalloon:
 
 
 def test_a_balloon_is_previewed_with_what_guest_and_host_have_of_it() -> None:
-    lines = card(down())
-    assert lines[0] == "Set the balloon of web-1 to 3.0G, from 4.0G"
-    assert "2.5G now, 1.5G after" in with_word(lines, "guest can use")
-    assert "1.65G, 1.35G below the new size" in with_word(lines, "safe floor  ")
-    assert "up to 1.0G; it has 40.0G available" in with_word(lines, "host wins")
-    assert "low: 1.5G more than the 1.5G that the guest uses" in with_word(lines, "risk")
+    lines = card(down(3584 * MIB))
+    assert lines[0] == "Set the balloon of web-1 to 3.5G, from 4.0G"
+    assert "2.5G now, 2.0G after" in with_word(lines, "guest can use")
+    assert "1.65G, 1.85G below the new size" in with_word(lines, "safe floor  ")
+    assert "up to 512M; it has 40.0G available" in with_word(lines, "host wins")
+    assert "low: 2.0G more than the 1.5G that the guest uses" in with_word(lines, "risk")
 
 
 def test_what_the_host_wins_is_what_it_holds_and_not_the_difference() -> None:
@@ -72,6 +74,47 @@ def test_what_the_host_wins_is_what_it_holds_and_not_the_difference() -> None:
     assert "host wins      1.0G;" in with_word(card(down(), frame=full), "host wins")
     empty = make_frame([make_vm(qemu=make_qemu(rss_bytes=100 * MIB))])
     assert "nothing: it holds no memory" in with_word(card(down(), frame=empty), "host wins")
+
+
+def test_what_the_guest_does_not_tell_of_is_drawn_as_unknown_and_whose_figures_count_is_said() -> None:
+    frame = make_frame([make_vm(guest=make_guest(usable_bytes=None, cache_bytes=None))])
+    lines = card(down(3584 * MIB), frame=frame)
+    assert "?" in with_word(lines, "  now ")
+    assert "─" not in with_word(lines, "  now ")
+    assert (
+        with_word(lines, "held by the host").split()
+        == LEGEND.format(used="held by the host", rest="? not known").split()
+    )
+    assert "; from what the host holds for it" in with_word(lines, "safe floor  ")
+    assert "unknown: the host holds" in with_word(lines, "risk")
+
+
+def test_what_the_guest_tells_of_has_a_legend_too() -> None:
+    assert with_word(card(down()), "can be used").split() == LEGEND.format(used="used", rest="─ can be used").split()
+
+
+def test_a_size_that_it_has_already_is_said_and_cannot_be_entered() -> None:
+    assert card(down(4 * GIB)) == ["web-1: it has 4.0G already, which is its maximum: nothing to do", ""]
+    frame = make_frame([make_vm(name="web-1")])
+    (entry,) = make_entries([down(4 * GIB)], frame, {down(4 * GIB): judge(down(4 * GIB), frame)})
+    assert not entry.is_allowed
+
+
+def test_of_several_balloons_one_that_is_there_already_says_so_and_counts_in_no_sum() -> None:
+    frame = make_frame([make_vm(name="web-1"), make_vm(uuid=vm_uuid(2), name="web-2", domain_id=2)])
+    lines = card(down(4 * GIB), down(uuid=vm_uuid(2)), frame=frame)
+    assert "it has 4.0G already" in with_word(lines, "web-1")
+    assert "4.0G    3.0G" in with_word(lines, "together")
+
+
+def test_of_a_size_that_no_vm_can_have_nothing_is_drawn() -> None:
+    lines = card(down(1024 * GIB))
+    assert lines == [
+        "Set the balloon of web-1 to 1.0T, from 4.0G",
+        "",
+        "refused  1.0T is above its maximum of 4.0G",
+        "",
+    ]
 
 
 def test_what_is_not_known_has_a_mark_and_a_reason() -> None:
@@ -96,13 +139,13 @@ def test_below_the_floor_the_name_is_asked_for_with_the_reason() -> None:
 
 
 def test_refusals_and_warnings_are_all_there_and_toned() -> None:
-    frame = at_level(make_frame([make_vm(balloon_bytes=2 * GIB, facts=make_facts(has_vfio=True))]), Level.HARD)
-    lines = card_lines(down(5 * GIB), frame=frame)
+    frame = at_level(make_frame([make_vm(balloon_bytes=2 * GIB, jobs=(make_job(kind=JobKind.SNAPSHOT),))]), Level.HARD)
+    lines = card_lines(down(3 * GIB), frame=frame)
     tones = {text_of(line).split()[0]: {span.tone for span in line} for line in lines if text_of(line)}
     assert tones["refused"] == {Tone.HARD}
     assert tones["!"] == {Tone.WARN}
     words = "\n".join(map(text_of, lines))
-    for reason in ("a host device is passed through", "above its maximum", "the host is at hard"):
+    for reason in ("a job runs (snapshot)", "the host is at hard"):
         assert reason in words
 
 
@@ -206,6 +249,7 @@ def test_previews_of_what_cannot_be_seen_say_so() -> None:
         usable_before_bytes=None,
         usable_after_bytes=None,
         floor_bytes=GIB // 2,
+        is_host_view=False,
         win_least_bytes=0,
         win_most_bytes=0,
         risk=Risk.UNKNOWN,

@@ -1,13 +1,16 @@
 """What a row and a page say of a balloon on its way."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import START_MONOTONIC_S, make_frame, make_vm, vm_uuid
-from vmtop.actions.target import Target, TargetState
+from vmtop.actions.target import Target, TargetState, Turned
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.facts import build_vm_facts
 from vmtop.viewmodel.formats import line_width
 from vmtop.viewmodel.target import target_spans, target_words
+from vmtop.viewmodel.tone import Tone
 from vmtop.viewmodel.ui_state import UiState
 from vmtop.viewmodel.vm_table import Order, build_table
 
@@ -26,6 +29,13 @@ def make_target(state: TargetState, asked_bytes: int | None = 2 * GIB) -> Target
     )
 
 
+def make_turned(state: TargetState) -> Target:
+    turned = Turned(asked_bytes=GIB, at_bytes=1434 * MIB, reason="it swaps")
+    return replace(make_target(state), turned=turned)
+
+
+BACK = "asked 1.0G, rolled back at 1.4G"
+
 CASES = [
     (make_target(TargetState.MOVING), "asked 2.0G, at 2.5G", "2.5G to 2.0G", "on its way for 30 s"),
     (make_target(TargetState.STUCK), "asked 2.0G, stuck at 2.5G", "stuck at 2.5G", "stuck at 2.5G for 10 s"),
@@ -37,6 +47,15 @@ CASES = [
         "moved from 4.0G to 2.5G by somebody else or the guest, 10 s ago",
     ),
     (make_target(TargetState.MOVED), "moved to 2.5G by another", "moved to 2.5G", "vmtop had asked for 2.0G"),
+    (make_turned(TargetState.MOVING), BACK, "rolled back", f"{BACK}: it swaps; at 2.5G on the way back to 2.0G"),
+    (make_turned(TargetState.STUCK), BACK, "rolled back", f"{BACK}: it swaps; stuck at 2.5G on the way back to 2.0G"),
+    (make_turned(TargetState.REACHED), BACK, "rolled back", f"{BACK}: it swaps; back at 2.5G, 10 s ago"),
+    (
+        make_turned(TargetState.MOVED),
+        "moved to 2.5G by another",
+        "moved to 2.5G",
+        "moved from 4.0G to 2.5G by somebody else or the guest",
+    ),
 ]
 
 
@@ -65,6 +84,13 @@ def test_the_row_has_it_in_the_place_of_the_bar_and_the_mark_before_the_name() -
     assert "2.5G to 2.0G" in rows["web-1"]
     assert rows["web-2"].startswith("* web-2 ")
     assert len(set(map(len, rows.values()))) == 1
+
+
+def test_a_wide_row_says_why_it_was_rolled_back_and_warns() -> None:
+    assert target_spans(make_turned(TargetState.REACHED), 19)[0].text.rstrip() == "asked 1.0G, back"
+    line = target_spans(make_turned(TargetState.REACHED), 60)
+    assert line[0].text.rstrip() == f"{BACK}: it swaps"
+    assert line[0].tone is Tone.WARN
 
 
 def test_the_page_has_the_sentence() -> None:

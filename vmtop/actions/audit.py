@@ -260,15 +260,21 @@ def _parse_identity(value: object) -> Identity | None:
     return Identity(**{name: value[name] for name in kinds})
 
 
-def find_undoable(records: Iterable[AuditRecord], uri: str) -> tuple[Undo, ...]:
+def find_undoable(records: Iterable[AuditRecord], uri: str, since_s: float | None = None) -> tuple[Undo, ...]:
     """Changes of VMs of this source that were not taken back, the newest first.
 
     The last line of each action counts: moves that stopped halfway are changes, too, and those whose end nobody saw.
+
+    Args:
+        records: All lines, the oldest first.
+        uri: The source.
+        since_s: Wall clock when its world began; what was changed before is gone with the world before. None for a
+            source that is always the same.
     """
     undone: set[str] = set()
     changes: dict[str, Undo] = {}
     for record in records:
-        if record.uri != uri:
+        if record.uri != uri or (since_s is not None and record.time_s < since_s):
             continue
         if record.undoes is not None:
             if record.outcome == "done":

@@ -1,11 +1,12 @@
 """May this balloon be moved, and what would it mean?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vmtop.actions.command import SetBalloon, SetStatsPeriod
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import floor_bytes, size_text
+from vmtop.actions.strain import strain_limits, strain_now
 from vmtop.actions.verdict import BalloonPreview, Risk, Verdict
 from vmtop.derive.metrics import Level, UsedSource, VmMetrics
 from vmtop.derive.words import duration_words
@@ -34,13 +35,33 @@ def check_balloon(command: SetBalloon, subject: Subject, now: Situation) -> Verd
         reason = vm.unknown.get("balloon_bytes") or vm.unknown.get("maximum_bytes") or "libvirt does not tell it"
         return Verdict(refusals=(f"the size of {vm.name} is not known: {reason}",))
     case = _Case(command, subject, now, facts, vm.balloon_bytes)
+    impossible = _reasons(_IMPOSSIBLE, case)
+    if impossible:
+        return Verdict(refusals=(*impossible, *_reasons(_AT_PRESENT, case)))
+    already = _already(case)
+    if already:
+        return Verdict(already=already)
     preview = preview_balloon(vm, command.target_bytes, now.policy)
     return Verdict(
-        refusals=tuple(text for rule in _REFUSALS if (text := rule(case)) is not None),
+        refusals=_reasons(_AT_PRESENT, case),
         warnings=tuple(_warnings(case)),
         needs_name=_below_floor(vm, command.target_bytes, preview),
         preview=preview,
     )
+
+
+def _reasons(rules: Iterable[Callable[[_Case], str | None]], case: _Case) -> tuple[str, ...]:
+    return tuple(text for rule in rules if (text := rule(case)) is not None)
+
+
+def _already(case: _Case) -> str:
+    """Why the balloon need not move; empty when it has to, or is on its way, or somebody insists."""
+    vm, target_bytes = case.subject.metrics, case.command.target_bytes
+    is_there = abs(target_bytes - case.present_bytes) <= case.now.policy.balloon_same_bytes
+    if not is_there or case.now.is_balloon_due or case.command.is_forced:
+        return ""
+    whole = ", which is its maximum" if case.present_bytes == vm.maximum_bytes else ""
+    return f"it has {size_text(case.present_bytes)} already{whole}: nothing to do"
 
 
 def check_period(command: SetStatsPeriod, subject: Subject, _now: Situation) -> Verdict:
@@ -73,13 +94,14 @@ def preview_balloon(vm: VmMetrics, target_bytes: int, policy: Policy) -> Balloon
         usable_bytes = max(0, present_bytes - vm.used_bytes)
     floor = floor_bytes(vm, policy)
     least_bytes, most_bytes = _win(vm, present_bytes, target_bytes, policy)
-    risk, reason = _risk(vm, present_bytes, target_bytes, floor)
+    risk, reason = _risk(vm, present_bytes, target_bytes, floor, policy)
     return BalloonPreview(
         from_bytes=present_bytes,
         to_bytes=target_bytes,
         usable_before_bytes=usable_bytes,
         usable_after_bytes=None if usable_bytes is None else max(0, usable_bytes + target_bytes - present_bytes),
         floor_bytes=floor,
+        is_host_view=vm.used_source is UsedSource.HOST,
         win_least_bytes=least_bytes,
         win_most_bytes=most_bytes,
         risk=risk,
@@ -101,19 +123,40 @@ def _win(vm: VmMetrics, present_bytes: int, target_bytes: int, policy: Policy) -
     return least_bytes, min(nominal_bytes, held_bytes)
 
 
-def _risk(vm: VmMetrics, present_bytes: int, target_bytes: int, floor: int | None) -> tuple[Risk, str]:
+def _risk(vm: VmMetrics, present_bytes: int, target_bytes: int, floor: int | None, policy: Policy) -> tuple[Risk, str]:
     if target_bytes >= present_bytes:
         return Risk.NONE, "the guest gets memory back"
     if vm.used_bytes is None or floor is None:
         return Risk.UNKNOWN, "it is not known what the guest uses"
     used = size_text(vm.used_bytes)
+    if vm.used_source is UsedSource.HOST:
+        return Risk.UNKNOWN, f"the host holds {used} for it, and the guest does not tell how much of that it uses"
+    uses = f"{used} that the guest {'used when it told last' if vm.is_stale else 'uses'}"
     if target_bytes < vm.used_bytes:
-        return Risk.SEVERE, f"less than the {used} that the guest uses: it swaps, or its kernel kills programs"
+        return Risk.SEVERE, f"less than the {uses}: it swaps, or its kernel kills programs"
+    left = size_text(target_bytes - vm.used_bytes)
     if target_bytes < floor:
-        return Risk.HIGH, f"it uses {used}, and no more than {size_text(target_bytes - vm.used_bytes)} would be left"
-    if vm.used_source is UsedSource.HOST or vm.is_stale:
+        return Risk.HIGH, f"no more than {left} would be left above the {uses}"
+    return _risk_above_floor(vm, present_bytes - target_bytes, f"{left} more than the {uses}", policy)
+
+
+def _risk_above_floor(vm: VmMetrics, given_bytes: int, left: str, policy: Policy) -> tuple[Risk, str]:
+    if vm.is_stale:
         return Risk.UNKNOWN, "the guest does not tell at present what it uses"
-    return Risk.LOW, f"{size_text(target_bytes - vm.used_bytes)} more than the {used} that the guest uses"
+    loss = _cache_words(vm, given_bytes, policy)
+    return (Risk.MEDIUM, loss) if loss else (Risk.LOW, left)
+
+
+def _cache_words(vm: VmMetrics, given_bytes: int, policy: Policy) -> str:
+    """What a guest loses of its page cache that it may read again; empty when that is little."""
+    most = strain_limits(vm, policy).faults_per_s
+    again = f"the guest waits for what it reads again; the move is rolled back above {most:.0f} pages per second"
+    if vm.cache_bytes is None or vm.free_bytes is None:
+        return f"the guest does not tell how much of it is page cache; {again}"
+    taken_bytes = min(vm.cache_bytes, max(0, given_bytes - vm.free_bytes))
+    if taken_bytes <= policy.balloon_cache_ratio * vm.cache_bytes:
+        return ""
+    return f"{size_text(taken_bytes)} of its {size_text(vm.cache_bytes)} of page cache go: {again}"
 
 
 def _below_floor(vm: VmMetrics, target_bytes: int, preview: BalloonPreview | None) -> str:
@@ -124,7 +167,8 @@ def _below_floor(vm: VmMetrics, target_bytes: int, preview: BalloonPreview | Non
         return f"it is not known what {vm.name} uses, so there is no safe floor"
     if target_bytes < preview.floor_bytes:
         below = size_text(preview.floor_bytes - target_bytes)
-        return f"{size_text(target_bytes)} is {below} below the safe floor of {size_text(preview.floor_bytes)}"
+        whose = " (from what the host holds for it: the guest does not tell)" if preview.is_host_view else ""
+        return f"{size_text(target_bytes)} is {below} below the safe floor of {size_text(preview.floor_bytes)}{whose}"
     return ""
 
 
@@ -184,11 +228,13 @@ def _busy(case: _Case) -> str | None:
     return f"a job runs ({', '.join(jobs)}), during which libvirt does not move balloons" if jobs else None
 
 
-_REFUSALS: tuple[Callable[[_Case], str | None], ...] = (
-    *(_no_device, _out_of_reach, _no_driver, _old_figures),
-    *(_too_large, _nothing_left, _busy),
+_IMPOSSIBLE: tuple[Callable[[_Case], str | None], ...] = (
+    *(_no_device, _out_of_reach, _no_driver),
+    *(_too_large, _nothing_left),
 )
-"""Each gives its reason, or None when it has nothing against it."""
+"""Each gives its reason, or None when it has nothing against it. Of what these refuse nothing can be foreseen."""
+_AT_PRESENT: tuple[Callable[[_Case], str | None], ...] = (_old_figures, _busy)
+"""The same of what may work at another time, or by force."""
 
 
 def _warnings(case: _Case) -> Iterator[str]:
@@ -206,5 +252,4 @@ def _warnings(case: _Case) -> Iterator[str]:
         yield "the guest takes memory back by itself when it runs short (autodeflate): the size may not hold"
     if not facts.stats_period_s:
         yield "its statistics period is 0 or unknown: it goes in one step, and nobody sees how the guest takes it"
-    if (vm.guest_swap_in_bytes_per_s or 0) > case.now.policy.guest_swapping_bytes_per_s:
-        yield "the guest reads from its swap already"
+    yield from strain_now(vm, case.now.policy)

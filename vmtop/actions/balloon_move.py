@@ -1,17 +1,19 @@
 """A balloon on its way: small steps, and back again when the guest does not take them well. Pure.
 
 A step down is asked for only after the guest sent figures since the one before, and they are good: a guest that reads
-from its swap goes back at once, one that writes to it may do so for one statistics period in each step. Steps up, and
-moves of guests that send no figures, go at once.
+from its swap goes back at once. One that writes to it may do so for one statistics period in each step, and so may one
+that reads its page cache again; all of that beyond what it did before the move. Steps up, and moves of guests that send
+no figures, go at once.
 """
 
 from dataclasses import dataclass, replace
 
 from vmtop.actions.situation import Subject
 from vmtop.actions.size import floor_bytes, margin_bytes, size_text
+from vmtop.actions.strain import Limits, fault_words, strain_limits, swap_in_words, swap_out_words
 from vmtop.derive.condition import is_off
 from vmtop.derive.metrics import UsedSource, VmMetrics
-from vmtop.derive.words import percent_words, rate_words
+from vmtop.derive.words import percent_words
 from vmtop.model.policy import Policy
 from vmtop.units import KIB, MIB
 
@@ -38,14 +40,17 @@ class BalloonMove:
     """The guest sends figures and is judged by them."""
     least_usable_bytes: int
     """With less usable memory the move is rolled back. 0 when the operator accepted a size below the floor."""
-    before_faults_per_s: float
-    """Major faults of the guest before it began."""
+    limits: Limits
+    """What the guest may suffer."""
     begun_update_s: int
     """`last_update_s` of the guest's figures when it began: those say nothing about the move."""
     reached_update_s: int | None = None
     """`last_update_s` of the guest's figures when the step was reached. None until it is."""
     is_settling: bool = False
     """The guest wrote to its swap in this step. One burst is cold memory that makes room; nobody waits for it."""
+    heavy_update_s: int | None = None
+    """`last_update_s` of the first of those figures, without a gap until now, in which the guest waited for too many
+    pages. One burst is cache that is read again. None while it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Lost:
     reason: str
 
 
+_SILENT = "the guest's figures stopped coming"
+
 Decision = Step | Wait | RollBack | Done | Stuck | Lost
 
 
@@ -123,7 +130,7 @@ def begin_move(subject: Subject, target_bytes: int, now_s: float, policy: Policy
         moved_s=now_s,
         is_watched=is_watched,
         least_usable_bytes=int(policy.balloon_stop_ratio * margin),
-        before_faults_per_s=vm.guest_major_faults_per_s or 0.0,
+        limits=strain_limits(vm, policy),
         begun_update_s=_update_s(subject),
     )
 
@@ -145,9 +152,13 @@ def next_decision(
     lost = _lost(move, subject)
     if lost is not None or subject is None:
         return move, Lost(lost or "the VM is gone")
-    trouble = _trouble(move, subject, policy) if move.is_watched else None
-    if trouble is not None:
-        return move, RollBack(trouble)
+    if move.is_watched and _has_news(move, subject):
+        trouble = _trouble(move, subject)
+        if trouble is not None:
+            return move, RollBack(trouble)
+        move = _note_faults(move, subject)
+    elif move.is_watched and subject.metrics.is_stale:
+        return move, RollBack(_SILENT)
     move = _follow(move, subject, now_s, policy)
     if abs(move.at_bytes - move.step_bytes) > policy.balloon_same_bytes:
         is_stuck = now_s - move.moved_s >= policy.balloon_stuck_s
@@ -160,12 +171,12 @@ def _go_on(move: BalloonMove, subject: Subject, now_s: float, policy: Policy) ->
     update_s = _update_s(subject)
     if move.reached_update_s is None:
         return replace(move, reached_update_s=update_s), Wait()
-    if update_s <= move.reached_update_s:
+    if update_s <= move.reached_update_s or move.heavy_update_s is not None:
         return move, Wait()
-    swap_out = subject.metrics.guest_swap_out_bytes_per_s or 0.0
-    if swap_out > policy.guest_thrash_bytes_per_s:
+    writes = swap_out_words(subject.metrics, move.limits)
+    if writes is not None:
         if move.is_settling:
-            return move, RollBack(f"the guest keeps writing {rate_words(swap_out)} to its swap")
+            return move, RollBack(writes)
         return replace(move, reached_update_s=update_s, is_settling=True), Wait()
     if move.step_bytes == move.goal_bytes:
         return move, Done()
@@ -209,24 +220,33 @@ def _follow(move: BalloonMove, subject: Subject, now_s: float, policy: Policy) -
     return move
 
 
-def _trouble(move: BalloonMove, subject: Subject, policy: Policy) -> str | None:
+def _has_news(move: BalloonMove, subject: Subject) -> bool:
+    """The guest sends figures, and sent some since the move began."""
+    return not subject.metrics.is_stale and _update_s(subject) > move.begun_update_s
+
+
+def _trouble(move: BalloonMove, subject: Subject) -> str | None:
     """Why the guest does not take the move well. None while it does."""
     vm = subject.metrics
-    if vm.is_stale:
-        return "the guest's figures stopped coming"
-    if _update_s(subject) <= move.begun_update_s:
-        return None
-    swap_in = vm.guest_swap_in_bytes_per_s or 0.0
-    if swap_in > policy.guest_swapping_bytes_per_s:
-        return f"the guest reads {rate_words(swap_in)} from its swap"
-    faults = vm.guest_major_faults_per_s or 0.0
-    if faults > max(policy.balloon_faults_per_s, policy.balloon_faults_times * move.before_faults_per_s):
-        return f"the guest waits for {faults:.0f} pages per second"
+    swapping = swap_in_words(vm, move.limits)
+    if swapping is not None:
+        return swapping
+    is_lasting = move.heavy_update_s is not None and _update_s(subject) > move.heavy_update_s
+    waiting = fault_words(vm, move.limits) if is_lasting else None
+    if waiting is not None:
+        return waiting
     usable_bytes = _usable_bytes(vm, subject)
     if usable_bytes is not None and usable_bytes < move.least_usable_bytes:
         left = percent_words(usable_bytes / vm.balloon_bytes) if vm.balloon_bytes else "nothing"
         return f"the guest has {size_text(usable_bytes)} left to use ({left})"
     return None
+
+
+def _note_faults(move: BalloonMove, subject: Subject) -> BalloonMove:
+    """Remember since which figures the guest waits for too many pages."""
+    if fault_words(subject.metrics, move.limits) is None:
+        return move if move.heavy_update_s is None else replace(move, heavy_update_s=None)
+    return move if move.heavy_update_s is not None else replace(move, heavy_update_s=_update_s(subject))
 
 
 def _usable_bytes(vm: VmMetrics, subject: Subject) -> int | None:

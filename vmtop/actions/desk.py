@@ -48,6 +48,8 @@ class Source(Protocol):
 
     uri: str
     capability: Capability
+    began_s: float | None
+    """Wall clock when its world began. None where that is always the same: a real host."""
 
     def open_control(self) -> Control:
         """What changes VMs of this source; a `ControlError` where nothing can be changed."""

@@ -24,7 +24,7 @@ from vmtop.actions.explain import explain
 from vmtop.actions.guard import check
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject
 from vmtop.actions.size import size_text
-from vmtop.actions.target import Target, ask, follow_targets
+from vmtop.actions.target import Target, Turned, ask, follow_targets
 from vmtop.derive.frame import Frame
 from vmtop.errors import AuditError, ControlError
 from vmtop.model.policy import Policy
@@ -60,6 +60,9 @@ class Mover:
                 if rival.move is not None:
                     # Whoever presses the key again goes back to where it was before the first time.
                     move = replace(move, before_bytes=rival.move.before_bytes)
+                    if rival.move.is_watched:
+                        # What the guest suffers from that move is no measure for this one.
+                        move = replace(move, limits=rival.move.limits)
             errand.old = move.before_bytes
             self._desk.write(errand, Phase.STARTED)
             self._desk.control().set_balloon(command.uuid, move.step_bytes)
@@ -74,8 +77,16 @@ class Mover:
                         self._desk.hold_lane(rival)
         for rival in rivals:
             # Where it was left is where this one begins, and this one knows where both began.
-            self._stop(rival, rival.old, "given up for another size", is_waited=True)
+            self._stop(rival, rival.old, self._replaced_words(command, subject), is_waited=True)
         return None
+
+    def _replaced_words(self, command: SetBalloon, subject: Subject) -> str:
+        """What became of a move that a newer size ended."""
+        size = size_text(command.target_bytes)
+        here_bytes = subject.metrics.balloon_bytes
+        if here_bytes is not None and abs(here_bytes - command.target_bytes) <= self._policy.balloon_same_bytes:
+            return f"stopped at {size}, as it was asked to stay there"
+        return f"given up for {size}, which was asked for instead"
 
     def _hold_rivals(self, errand: Errand) -> list[Errand]:
         """Have those that move the same balloon ask for no further step, and wait for an answer that is due."""
@@ -170,7 +181,12 @@ class Mover:
         """Give the guest back what it had. Without asking the guard, and even without an audit: it is in need."""
         if errand.is_over:
             return None
-        back = size_text(move.before_bytes)
+        back, subject = size_text(move.before_bytes), find_subject(frame, move.uuid)
+        seen_bytes = None if subject is None else subject.metrics.balloon_bytes
+        turned = Turned(
+            asked_bytes=move.goal_bytes, at_bytes=move.at_bytes if seen_bytes is None else seen_bytes, reason=reason
+        )
+        asked = f"asked {size_text(turned.asked_bytes)}"
         record = AuditRecord(
             id=uuid.uuid4().hex,
             phase=Phase.STARTED,
@@ -188,14 +204,13 @@ class Mover:
             self._desk.control().set_balloon(move.uuid, move.before_bytes)
         except ControlError as error:
             errand.new, ending = move.step_bytes, Ending.FAILED
-            text = f"{reason}, and the balloon could not be set back to {back}: {explain(error)}"
+            text = f"{asked}: {reason}, and the balloon could not be set back to {back}: {explain(error)}"
         else:
             errand.new, ending = errand.old, Ending.DONE
-            text = f"rolled back to {back}: {reason}"
+            text = f"{asked}, rolled back at {size_text(turned.at_bytes)} to {back}: {reason}"
             with self._desk.changed:
-                subject = find_subject(frame, move.uuid)
                 if subject is not None:
-                    self.targets = ask(self.targets, subject, move.before_bytes, frame.sample.monotonic_s)
+                    self.targets = ask(self.targets, subject, move.before_bytes, frame.sample.monotonic_s, turned)
         ended = replace(record, phase=Phase.ENDED, time_s=self._desk.clock.time(), outcome=ending.value, text=text)
         return Outcome(Ending.FAILED, text + (self._note(ended) or note))
 

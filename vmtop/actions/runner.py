@@ -37,7 +37,7 @@ from vmtop.actions.mover import ANSWER_S, Mover
 from vmtop.actions.promise import Promises, is_standing, put_back_command
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject
-from vmtop.actions.target import Target
+from vmtop.actions.target import Target, TargetState
 from vmtop.actions.verdict import Verdict
 from vmtop.backends.base import Clock, Control
 from vmtop.derive.frame import Frame
@@ -202,12 +202,13 @@ class Runner:
         return errand.shown(clock.monotonic())
 
     def undoable(self) -> tuple[Undo, ...]:
-        """Changes of this source that can be taken back, the newest first; those of earlier runs, too.
+        """Changes of this source that can be taken back, the newest first; those of earlier runs, too, if it was there.
 
         Raises:
             AuditError: the audit cannot be read.
         """
-        return find_undoable(self._desk.audit.read(), self._desk.source.uri)
+        source = self._desk.source
+        return find_undoable(self._desk.audit.read(), source.uri, source.began_s)
 
     def tick(self, newest: Newest) -> None:
         """Take note of a new frame; the same one again changes nothing but deadlines."""
@@ -230,6 +231,8 @@ class Runner:
         subject = find_subject(now.frame, command.uuid)
         if subject is None or (reason := _why_not(errand, verdict, subject)):
             return Outcome(Ending.REFUSED, "; ".join(verdict.refusals) if subject is None else reason)
+        if verdict.already:
+            return Outcome(Ending.DONE, verdict.already)
         errand.old, errand.new = _values(command, subject)
         if isinstance(command, SetBalloon):
             return self._mover.begin(errand, command, now, subject)
@@ -281,12 +284,14 @@ class Runner:
         """What is known without asking anybody."""
         holder = self._desk.holder((command.uuid, False))
         is_unanswered = holder is not None and holder is not errand and holder.outcome is not None
+        target = self._mover.targets.get(command.uuid)
         return Situation(
             frame=newest.frame,
             policy=self._policy,
             capability=self._desk.source.capability,
             age_s=newest.age_s,
             is_unanswered=is_unanswered and not isinstance(command, URGENT),
+            is_balloon_due=target is not None and target.state in (TargetState.MOVING, TargetState.STUCK),
         )
 
 

@@ -43,6 +43,8 @@ class Situation:
     """Where a backup or the memory of a snapshot goes. None for a host whose folders we cannot see."""
     is_unanswered: bool = False
     """An earlier action of vmtop on this VM got no answer yet."""
+    is_balloon_due: bool = False
+    """Its balloon was asked for a size at which it is not yet: to stay where it is, is a change then."""
 
 
 def find_subject(frame: Frame, uuid: str) -> Subject | None:

@@ -9,6 +9,7 @@ from vmtop.model.policy import Policy
 from vmtop.units import GIB, KIB, MIB, TIB
 
 ACCEPTED = "write a size (4G, 512M), a change (-512M, +10%), floor or max"
+_FLOOR = "floor"
 
 _UNITS = {"K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _SIZE = re.compile(
@@ -53,6 +54,14 @@ def _above_floor(vm: VmMetrics, policy: Policy) -> int | None:
     return floor + slack if vm.maximum_bytes is None else min(floor + slack, vm.maximum_bytes)
 
 
+def explain_floor(text: str, vm: VmMetrics, policy: Policy) -> str:
+    """Say why "floor" is not the very floor; empty for any other text, and where it is."""
+    floor, above = floor_bytes(vm, policy), _above_floor(vm, policy)
+    if text.strip().lower() != _FLOOR or floor is None or above is None or above == floor:
+        return ""
+    return f'"{_FLOOR}" is {size_text(above - floor)} above the safe floor, which moves with what the guest uses'
+
+
 def parse_rate(text: str) -> int:
     """Turn a typed limit, "100M" or "100M/s", into bytes per second; 0 for "none".
 
@@ -81,7 +90,7 @@ def parse_target(text: str, vm: VmMetrics, policy: Policy) -> int:
         UsageError: the text is no size, or needs a figure that is not known.
     """
     typed = text.strip()
-    named = {"floor": (_above_floor(vm, policy), "used_bytes"), "max": (vm.maximum_bytes, "maximum_bytes")}
+    named = {_FLOOR: (_above_floor(vm, policy), "used_bytes"), "max": (vm.maximum_bytes, "maximum_bytes")}
     if typed.lower() in named:
         amount, figure = named[typed.lower()]
         if amount is None:

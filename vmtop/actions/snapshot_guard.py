@@ -48,7 +48,7 @@ def preview_snapshot(
     return SnapshotPreview(
         write_bytes=memory_bytes,
         pause_s=pause_s,
-        free_bytes=_free_bytes(kind, storage, now),
+        free_bytes=_free_bytes(request, storage, now),
         consistency=consistency,
         is_revertible=kind is SnapshotKind.INTERNAL or storage.can_revert_external,
     )
@@ -61,11 +61,15 @@ def _memory_bytes(vm: VmMetrics) -> int | None:
     return min(vm.balloon_bytes, vm.resident_bytes + (vm.host_swap_bytes or 0))
 
 
-def _free_bytes(kind: SnapshotKind, storage: StorageSample, now: Situation) -> int | None:
+def _free_bytes(request: SnapshotRequest, storage: StorageSample, now: Situation) -> int | None:
     """Room where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
-    if kind is SnapshotKind.EXTERNAL:
-        return None if now.folder is None else now.folder.free_bytes
-    disks = storage.disks[:1] if kind is SnapshotKind.INTERNAL else storage.disks
+    disks = storage.disks[:1] if request.kind is SnapshotKind.INTERNAL else storage.disks
+    if request.kind is SnapshotKind.EXTERNAL:
+        if now.folder is not None and now.folder.free_bytes is not None:
+            return now.folder.free_bytes
+        # A folder that cannot be seen from here may still be that of a disk, of which libvirt tells.
+        folder = None if request.memory_path is None else request.memory_path.rpartition("/")[0]
+        disks = tuple(disk for disk in disks if disk.path is not None and disk.path.rpartition("/")[0] == folder)
     free = [disk.folder_free_bytes for disk in disks if disk.folder_free_bytes is not None]
     return min(free) if free else None
 

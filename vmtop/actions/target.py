@@ -29,6 +29,17 @@ class TargetState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """A move that was rolled back."""
+
+    asked_bytes: int
+    """Where it was to go."""
+    at_bytes: int
+    """Where the balloon was when it turned round."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What a row says of one balloon."""
 
@@ -44,10 +55,18 @@ class Target:
     asked_s: float
     domain_id: int | None
     """The run of the VM that was asked."""
+    turned: Turned | None = None
+    """The move that was rolled back, when it goes back from one. None when an operator asked for this size."""
 
 
-def ask(targets: Mapping[str, Target], subject: Subject, asked_bytes: int, now_s: float) -> Mapping[str, Target]:
-    """Remember that a balloon was asked to go somewhere at the monotonic time `now_s`."""
+def ask(
+    targets: Mapping[str, Target],
+    subject: Subject,
+    asked_bytes: int,
+    now_s: float,
+    turned: Turned | None = None,
+) -> Mapping[str, Target]:
+    """Remember that a balloon was asked to go somewhere at the monotonic time `now_s`; `turned`: back from there."""
     at_bytes = subject.metrics.balloon_bytes
     if at_bytes is None:
         return targets
@@ -59,6 +78,7 @@ def ask(targets: Mapping[str, Target], subject: Subject, asked_bytes: int, now_s
         since_s=now_s,
         asked_s=now_s,
         domain_id=subject.sample.domain_id,
+        turned=turned,
     )
     return {**targets, subject.metrics.uuid: target}
 
@@ -92,7 +112,8 @@ def follow_targets(
             target = replace(target, since_s=now_s)
         moved = target if at_bytes is None else _follow(target, at_bytes, now_s, policy)
         is_over = moved.state in (TargetState.REACHED, TargetState.MOVED)
-        if not is_over or now_s - moved.since_s <= policy.target_shown_s:
+        shown_s = policy.target_shown_s if moved.turned is None else policy.turned_shown_s
+        if not is_over or now_s - moved.since_s <= shown_s:
             followed[uuid] = moved
     for vm in frame.sample.vms:
         if vm.uuid not in followed and _has_moved(before.get(vm.uuid), vm, policy):

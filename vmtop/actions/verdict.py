@@ -9,6 +9,7 @@ class Risk(StrEnum):
 
     NONE = "none"
     LOW = "low"
+    MEDIUM = "medium"
     HIGH = "high"
     SEVERE = "severe"
     UNKNOWN = "unknown"
@@ -37,6 +38,8 @@ class BalloonPreview:
     """The same after the change, never below 0, if the guest goes on as it does."""
     floor_bytes: int | None
     """Least that should be left. None when it is not known what the VM uses."""
+    is_host_view: bool
+    """The floor comes from what the host holds for the VM, since the guest does not tell what it uses."""
     win_least_bytes: int | None
     """What the host wins for sure: what it holds for the guest beyond the new size, but no more than the change. Below
     it the guest may give memory that it never touched, which costs the host nothing and gives it nothing. 0 for a
@@ -85,12 +88,15 @@ class Verdict:
 
     refusals: tuple[str, ...] = ()
     """Why not. Empty when it may."""
+    already: str = ""
+    """Why nothing is to be done: it is so already. Empty when there is something to do."""
     warnings: tuple[str, ...] = ()
     """What the operator should know."""
     needs_name: str = ""
     """Why the operator has to type the VM's name first. Empty when that is not needed."""
     preview: Preview | None = None
-    """What it would mean, even of a refused command. None where there is nothing to foresee, or nothing is known."""
+    """What it would mean, even of a refused command. None where there is nothing to foresee, as of what cannot work, or
+    nothing is known."""
 
     @property
     def is_refused(self) -> bool:

@@ -63,6 +63,9 @@ class Backend(Reader, Protocol):
     asked for from any thread.
     """
 
+    began_s: float | None
+    """Wall clock when its world began, seconds since 1970. None for a real host, which was always there."""
+
     @property
     def fault_control(self) -> "FaultControl | None":
         """What makes things go wrong, to train on. None where everything is real."""

@@ -74,6 +74,7 @@ class LibvirtBackend:
     name = "libvirt"
     is_simulated = False
     fault_control: FaultControl | None = None
+    began_s: float | None = None
 
     def __init__(
         self,

@@ -21,8 +21,9 @@ from vmtop.model.sample import JobKind
 from vmtop.viewmodel.card import Entry, build_card, make_entries
 from vmtop.viewmodel.jobs import describe_job
 from vmtop.viewmodel.outcome import outcome_notice
+from vmtop.viewmodel.tone import Span, Tone
 
-SIMULATED = "SIMULATED host: nothing of this is real"
+SIMULATED = "SIMULATED host: nothing of this is real, and it begins anew with each command"
 NOTHING_DONE = "nothing was done"
 LOOK_S = 0.1
 """How often it is looked whether an action ended, or somebody wants it to."""
@@ -46,16 +47,21 @@ class Performance(NamedTuple):
     """0 when it is done, or when it could be done and was not to be."""
 
 
-def act(place: Place, session: Session, command: Command, wanted: argparse.Namespace) -> int:
-    """Do what is wanted, print what became of it, and return the exit code."""
-    done = perform(place, session, command, wanted)
+def act(place: Place, session: Session, command: Command, wanted: argparse.Namespace, note: str = "") -> int:
+    """Do what is wanted, print what became of it, and return the exit code; `note` stands below its card."""
+    done = perform(place, session, command, wanted, note=note)
     if wanted.json:
         place.console.write_object(wanted.command, **describe_source(session), **describe(done, wanted))
     return done.exit_code
 
 
 def perform(
-    place: Place, session: Session, command: Command, wanted: argparse.Namespace, undoes: str | None = None
+    place: Place,
+    session: Session,
+    command: Command,
+    wanted: argparse.Namespace,
+    undoes: str | None = None,
+    note: str = "",
 ) -> Performance:
     """Show the card, ask, hand over to the runner, and wait; prints all but JSON.
 
@@ -65,15 +71,16 @@ def perform(
         command: What is to be done.
         wanted: How: dry_run, yes, confirm, json.
         undoes: Id of the action that this one takes back.
+        note: More to be known of it; foreign text.
     """
     console, runner = place.console, session.runner
     verdict = runner.judge(command)
     entry = make_entries((command,), session.reader.frame(), {command: verdict})[0]
     unasked = Performance(command, entry.name, entry.sentence, verdict, None, 1)
-    is_agreed = wanted.yes and (verdict.is_refused or not verdict.needs_name)
+    is_agreed = bool(verdict.already) or (wanted.yes and (verdict.is_refused or not verdict.needs_name))
     is_asking = not (wanted.dry_run or is_agreed or wanted.confirm)
     if not wanted.json or (is_asking and console.can_ask):
-        _show_card(console, session, entry, is_note=wanted.json)
+        _show_card(console, session, entry, note, is_note=wanted.json)
     if wanted.dry_run or (is_asking and verdict.is_refused):
         return unasked._replace(exit_code=int(verdict.is_refused))
     name = wanted.confirm
@@ -88,7 +95,7 @@ def perform(
             action = _look(place, session, action)
         if interrupt.number and _goes_on(session, action):
             console.note(f"interrupted: {_STOPS.get(type(command), _leave)(place, session, action)}")
-        elif action.outcome is not None and not wanted.json:
+        elif action.outcome is not None and not wanted.json and action.outcome.text != verdict.already:
             is_done = action.outcome.ending is Ending.DONE
             (console.write if is_done else console.note)(outcome_notice(action, action.outcome).text)
     last = runner.action(action.id) or action
@@ -116,11 +123,14 @@ def settle(place: Place, session: Session, vm_uuid: str) -> None:
         raise KeyboardInterrupt
 
 
-def _show_card(console: Console, session: Session, entry: Entry, *, is_note: bool) -> None:
+def _show_card(console: Console, session: Session, entry: Entry, note: str, *, is_note: bool) -> None:
     frame = session.reader.frame()
     if frame.sample.is_simulated:
         (console.note if is_note else console.write)(SIMULATED)
-    card = build_card((entry,), frame, width=console.width, rows=CARD_ROWS, has_unicode=console.has_unicode)
+    notes = [(Span(note, Tone.DIM),)] if note else []
+    card = build_card(
+        (entry,), frame, width=console.width, rows=CARD_ROWS, has_unicode=console.has_unicode, notes=notes
+    )
     console.write_lines(card, is_note=is_note)
 
 
@@ -234,6 +244,7 @@ def describe(done: Performance, wanted: argparse.Namespace) -> dict[str, Any]:
         "sentence": done.sentence,
         "dry_run": wanted.dry_run,
         "refusals": list(verdict.refusals),
+        "already": verdict.already,
         "warnings": list(verdict.warnings),
         "needs_name": verdict.needs_name,
         "preview": None if verdict.preview is None else asdict(verdict.preview),

@@ -7,11 +7,13 @@ from pathlib import Path
 from vmtop.actions.audit import Undo
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.runner import undo_command
-from vmtop.actions.situation import Situation, Subject
-from vmtop.actions.size import parse_target, size_text
-from vmtop.command_line.act import SIMULATED, act, describe, describe_source, perform, settle
+from vmtop.actions.situation import Situation, Subject, find_subject
+from vmtop.actions.size import explain_floor, parse_target, size_text
+from vmtop.command_line.act import LOOK_S, SIMULATED, act, describe, describe_source, perform, settle
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
+from vmtop.derive.guest import GuestUpdate
+from vmtop.derive.rates import FIRST_READING
 from vmtop.errors import RefusedError, UsageError
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import SnapshotRequest
@@ -22,10 +24,32 @@ from vmtop.viewmodel.snapshots import build_snapshots, snapshot_choices
 
 def run_balloon(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     """Move the balloon of a VM."""
-    vm = session.find_vm(wanted.vm).metrics
-    _check_confirmed(wanted, vm.name)
-    target_bytes = parse_target(wanted.size, vm, session.policy)
-    return act(place, session, SetBalloon(uuid=vm.uuid, target_bytes=target_bytes, is_forced=wanted.force), wanted)
+    subject = session.find_vm(wanted.vm)
+    _check_confirmed(wanted, subject.metrics.name)
+    target_bytes = parse_target(wanted.size, subject.metrics, session.policy)
+    if target_bytes < (subject.metrics.balloon_bytes or 0):
+        subject = _see_rates(place, session, subject)
+        target_bytes = parse_target(wanted.size, subject.metrics, session.policy)
+    vm = subject.metrics
+    command = SetBalloon(uuid=vm.uuid, target_bytes=target_bytes, is_forced=wanted.force)
+    return act(place, session, command, wanted, note=explain_floor(wanted.size, vm, session.policy))
+
+
+def _see_rates(place: Place, session: Session, subject: Subject) -> Subject:
+    """Wait for a second set of the guest's figures, where some come: one tells nothing of what it swaps already."""
+    facts, vm = subject.sample.facts, subject.metrics
+    period_s = 0 if facts is None or subject.update is None or vm.is_stale else facts.stats_period_s or 0
+    give_up_s = place.clock.monotonic() + period_s + 2 * session.reader.delay_s if period_s else 0.0
+    while place.clock.monotonic() < give_up_s and subject.update is not None and not _has_rates(subject.update):
+        place.console.progress(f"{vm.name}: waiting for the guest's next figures, to know whether it swaps already")
+        place.clock.sleep(LOOK_S)
+        subject = find_subject(session.reader.frame(), vm.uuid) or subject
+    return subject
+
+
+def _has_rates(update: GuestUpdate) -> bool:
+    rates = update.rates
+    return rates.why_none != FIRST_READING or rates.major_faults_per_s is not None
 
 
 def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
@@ -123,14 +147,17 @@ def run_undo(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     console = place.console
     session.reader.frame()
     changes = session.runner.undoable()
+    nothing = f"nothing that vmtop changed on {session.source.uri} is left to be taken back"
+    if session.source.began_s is not None:
+        nothing = f"nothing is left to be taken back: {session.source.uri} began anew with this command"
     if wanted.list:
         if wanted.json:
             console.write_object(wanted.command, **describe_source(session), changes=[asdict(each) for each in changes])
         else:
-            console.write(*(_change_words(each) for each in changes))
+            console.write(*(_change_words(each) for each in changes) if changes else (nothing,))
         return 0
     if not changes:
-        raise RefusedError(f"nothing that vmtop changed on {session.source.uri} is left to be taken back")
+        raise RefusedError(nothing)
     done = []
     for change in changes[: wanted.count]:
         _check_confirmed(wanted, change.vm)

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -16,6 +17,13 @@ from vmtop.model.kind import SnapshotKind
 from vmtop.wording import nearest
 
 _NUMBER = re.compile(r"-[\d.]")
+_BEFORE: Mapping[str, bool] = MappingProxyType(
+    {
+        **dict.fromkeys(("-c", "--connect", "--seed", "--vms", "--speed"), True),
+        **dict.fromkeys(("--demo", "--readonly", "--ascii", "--unicode"), False),
+    }
+)
+"""Options that stand before a command -> whether a word follows them."""
 _JSON_HELP = "print one JSON object: bytes, seconds, null is unknown"
 
 
@@ -37,6 +45,7 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     name = words[0]
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name!r}. {nearest(name, COMMANDS)}")
+    _refuse_misplaced(words)
     sentence = COMMANDS[name]
     parser = _Parser(prog=f"vmtop {name}", description=f"{sentence[:1].upper()}{sentence[1:]}.", allow_abbrev=False)
     _FILLERS[name](parser)
@@ -44,6 +53,16 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(
         [f" {word}" if _NUMBER.match(word) else word for word in words[1:]], argparse.Namespace(command=name)
     )
+
+
+def _refuse_misplaced(words: Sequence[str]) -> None:
+    """Say how it is written when an option that chooses the source comes after the command."""
+    for place, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if option in _BEFORE:
+            end = place + 1 + (_BEFORE[option] and not value)
+            sentence = shlex.join(["vmtop", *words[place:end], *words[:place], *words[end:]])
+            raise UsageError(f"{option} stands before the command: {sentence}")
 
 
 def parse_moment(text: str) -> float:
@@ -104,7 +123,8 @@ def _add_force(parser: _Parser, why: str) -> None:
 
 def _fill_balloon(parser: _Parser) -> None:
     _add_vm(parser)
-    parser.add_argument("size", metavar="SIZE", help="4G, 512M, a change (-512M, +10%%), floor or max")
+    sizes = "4G, 512M, a change (-512M, +10%%), floor (a little above the safe floor) or max"
+    parser.add_argument("size", metavar="SIZE", help=sizes)
     _add_force(parser, "even though the guest's figures are old or do not come")
     _add_consent(parser)
 

@@ -114,7 +114,7 @@ class ReadOnlySource:
 
     def __init__(self, source: Source) -> None:
         """Let `source` be looked at."""
-        self.uri = source.uri
+        self.uri, self.began_s = source.uri, source.began_s
         self.read_storage = source.read_storage
         self.read_folder = source.read_folder
         self.read_last_job = source.read_last_job

@@ -103,12 +103,20 @@ class Policy:
     very floor is not undone by the next small allocation."""
     balloon_faults_per_s: float = 300.0
     balloon_faults_times: float = 3.0
-    """... or when the guest has more major faults than this, and that many times more than before the move: a real one
-    that thrashed had 500 to 900; programs that read files through memory have some all the time."""
+    """... or when the guest has more major faults than this, and that many times more than before the move, in two
+    sets of its figures: a real one that thrashed had 500 to 900; programs that read files through memory have some all
+    the time, and a burst of them when a part of the page cache is gone."""
+    balloon_swap_times: float = 2.0
+    """... or when it swaps so many times more than before the move: a guest that swapped anyway began nothing."""
+    balloon_cache_ratio: float = 0.25
+    """A balloon that takes more than this share of a guest's page cache is of medium risk: nobody tells how much of it
+    is read again, and that may be most of it."""
     stats_period_s: int = 5
     """How often a guest is to send its figures when an operator has it do so: what virt-manager sets, too."""
     target_shown_s: float = 60.0
     """How long a row says that its balloon reached what was asked for, or that somebody else moved it."""
+    turned_shown_s: float = 600.0
+    """How long it says that a move was rolled back: whoever asked for it may look elsewhere meanwhile."""
     snapshot_bytes_per_s: float = 230 * MIB
     """Rate at which a guest's memory goes into an internal snapshot, in which time it stands still. Measured: 1 s for
     230 MiB; a slow disk takes longer."""
@@ -127,7 +135,10 @@ class Policy:
 DEFAULT_POLICY = Policy()
 
 _FALLING = ("watch_times", "soft_times", "hard_times", "critical_times")
-_FROM_ONE = {"leave_times", "leave_samples", "escalate_samples", "wanted_used_times", "balloon_faults_times"}
+_FROM_ONE = {
+    *("leave_times", "leave_samples", "escalate_samples", "wanted_used_times"),
+    *("balloon_faults_times", "balloon_swap_times"),
+}
 _ABOVE_ZERO = {
     *("critical_times", "stale_periods", "stale_least_s", "job_rate_halflife_s", "action_frame_s", "balloon_stuck_s"),
     *(

@@ -10,7 +10,17 @@ from vmtop.actions.size import size_text
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
-from vmtop.viewmodel.formats import UNKNOWN_MARK, bar, cell_width, cut_line, fit, line_width, safe_text, wrap_text
+from vmtop.viewmodel.formats import (
+    UNKNOWN_MARK,
+    bar,
+    bar_glyph,
+    cell_width,
+    cut_line,
+    fit,
+    line_width,
+    safe_text,
+    wrap_text,
+)
 from vmtop.viewmodel.tone import Line, Span, Tone
 
 _LABEL_CELLS = 17
@@ -26,6 +36,7 @@ RISK_TONES: Mapping[Risk, Tone] = MappingProxyType(
     {
         Risk.NONE: Tone.OK,
         Risk.LOW: Tone.OK,
+        Risk.MEDIUM: Tone.WARN,
         Risk.HIGH: Tone.HARD,
         Risk.SEVERE: Tone.CRITICAL,
         Risk.UNKNOWN: Tone.WARN,
@@ -56,8 +67,8 @@ class Entry(NamedTuple):
 
     @property
     def is_allowed(self) -> bool:
-        """The guard has answered, and does not refuse it."""
-        return self.verdict is not None and not self.verdict.is_refused
+        """The guard has answered, does not refuse it, and there is something to do."""
+        return self.verdict is not None and not self.verdict.is_refused and not self.verdict.already
 
 
 def make_entries(commands: Sequence[Command], frame: Frame, verdicts: Mapping[Command, Verdict]) -> tuple[Entry, ...]:
@@ -142,8 +153,11 @@ class _Writer:
 
 
 def _write_one(writer: _Writer, entry: Entry, frame: Frame) -> None:
-    writer.write(entry.sentence, Tone.NAME)
     verdict = entry.verdict
+    if verdict is not None and verdict.already and not verdict.is_refused:
+        writer.write(f"{entry.name}: {verdict.already}", Tone.NOTE)
+        return
+    writer.write(entry.sentence, Tone.NAME)
     if verdict is None:
         writer.blank()
         writer.write(_ASKING, Tone.DIM)
@@ -156,6 +170,8 @@ def _write_one(writer: _Writer, entry: Entry, frame: Frame) -> None:
 
 
 def _write_remarks(writer: _Writer, verdict: Verdict) -> None:
+    if verdict.already:
+        writer.write(verdict.already, Tone.NOTE)
     for text in verdict.refusals:
         writer.write(text, Tone.HARD, Span("refused  ", Tone.HARD))
     for text in verdict.warnings:
@@ -175,7 +191,9 @@ def _write_balloon(writer: _Writer, entry: Entry, preview: BalloonPreview, frame
     if preview.floor_bytes is None:
         writer.fact("safe floor", f"{UNKNOWN_MARK} it is not known what the VM uses", Tone.UNKNOWN)
     else:
-        writer.fact("safe floor", f"{size_text(preview.floor_bytes)}{_distance(preview.to_bytes, preview.floor_bytes)}")
+        whose = "; from what the host holds for it" if preview.is_host_view else ""
+        distance = _distance(preview.to_bytes, preview.floor_bytes)
+        writer.fact("safe floor", f"{size_text(preview.floor_bytes)}{distance}{whose}")
     if preview.to_bytes < preview.from_bytes:
         wins = _win_words(preview.win_least_bytes, preview.win_most_bytes)
         writer.fact("host wins", f"{wins}{_available_words(frame)}")
@@ -206,11 +224,12 @@ def _draw_balloon(writer: _Writer, subject: Subject, preview: BalloonPreview) ->
     cells = min(_MOST_BAR, writer.width - _LABEL_CELLS - 7)
     if maximum_bytes is None or used_bytes is None or cells < _LEAST_TEXT:
         return
+    rest = Tone.UNKNOWN if preview.usable_before_bytes is None else Tone.BAR_CACHE
     for label, size_bytes in (("now", preview.from_bytes), ("after", preview.to_bytes)):
         used = min(used_bytes, size_bytes)
         parts = (
             (used, Tone.BAR_USED),
-            (size_bytes - used, Tone.BAR_CACHE),
+            (size_bytes - used, rest),
             (maximum_bytes - size_bytes, Tone.BAR_GIVEN),
         )
         head = (writer.label(label), Span(f"{size_text(size_bytes):<7}", Tone.NORMAL))
@@ -222,7 +241,21 @@ def _draw_balloon(writer: _Writer, subject: Subject, preview: BalloonPreview) ->
         is_left = place >= len(words) + 1
         text = f"{words} {mark}".rjust(place + 1) if is_left else f"{mark:>{place + 1}} {words}"
         writer.lines.append((Span(" " * (_LABEL_CELLS + 7) + text, Tone.DIM),))
+    legend = ((Tone.BAR_USED, "used"), (Tone.BAR_CACHE, "can be used"), (Tone.BAR_GIVEN, "given to the host"))
+    if rest is Tone.UNKNOWN:
+        legend = ((Tone.BAR_USED, "held by the host"), (rest, "not known"), (Tone.BAR_GIVEN, "given to the host"))
+    writer.lines.append((Span(" " * (_LABEL_CELLS + 7), Tone.NORMAL), *_legend(legend, writer.has_unicode)))
     writer.blank()
+
+
+def _legend(kinds: Sequence[tuple[Tone, str]], has_unicode: bool) -> Line:
+    """What the characters of a bar stand for."""
+    spans = [
+        span
+        for tone, words in kinds
+        for span in (Span(bar_glyph(tone, has_unicode), tone), Span(f" {words}", Tone.DIM), Span("   ", Tone.NORMAL))
+    ]
+    return tuple(spans[:-1])
 
 
 _CONSISTENCY_TONES = {"complete": Tone.OK, "file systems": Tone.OK, "crash": Tone.WARN}
@@ -321,9 +354,11 @@ def _write_balloon_row(writer: _Writer, entry: Entry, name_cells: int) -> None:
     now_bytes = None if entry.subject is None else entry.subject.metrics.balloon_bytes
     floor_bytes = preview.floor_bytes if isinstance(preview, BalloonPreview) else None
     target_bytes = command.target_bytes if isinstance(command, SetBalloon) else None
-    sizes = " ".join(
-        f"{UNKNOWN_MARK if size is None else size_text(size):>7}" for size in (now_bytes, target_bytes, floor_bytes)
-    )
+    sizes = " ".join(f"{UNKNOWN_MARK if size is None else size_text(size):>7}" for size in (now_bytes, target_bytes))
+    if isinstance(preview, BalloonPreview) or verdict is None or not (verdict.is_refused or verdict.already):
+        sizes += f" {UNKNOWN_MARK if floor_bytes is None else size_text(floor_bytes):>7}"
+    else:  # it was not asked for, as nothing is to be done
+        sizes += f" {'':>7}"
     word, text, tone = _judgement(verdict)
     name = Span(f"  {fit(entry.name, name_cells, has_unicode=writer.has_unicode)}", Tone.NAME)
     writer.row(text, tone, name, Span(f"{sizes}  ", Tone.NORMAL), *(() if word is None else (word, _GAP)))
@@ -335,6 +370,8 @@ def _judgement(verdict: Verdict | None) -> tuple[Span | None, str, Tone]:
         return None, _ASKING, Tone.DIM
     if verdict.is_refused:
         return Span("refused:", Tone.HARD), "; ".join(verdict.refusals), Tone.NORMAL
+    if verdict.already:
+        return None, verdict.already, Tone.DIM
     if not isinstance(verdict.preview, BalloonPreview):
         return None, UNKNOWN_MARK, Tone.UNKNOWN
     risk = verdict.preview.risk

@@ -28,19 +28,35 @@ _SHORTER: Mapping[TargetState, tuple[str, ...]] = MappingProxyType(
 )
 """The same in fewer and fewer words."""
 
+_TURNED = (
+    "asked {asked}, rolled back at {at}: {reason}",
+    *("asked {asked}, rolled back at {at}", "rolled back at {at}", "asked {asked}, back", "rolled back"),
+)
+_TURNED_ENDS: Mapping[TargetState, str] = MappingProxyType(
+    {
+        TargetState.MOVING: "at {at} on the way back to {asked}",
+        TargetState.STUCK: "stuck at {at} on the way back to {asked}",
+        TargetState.REACHED: "back at {at}, {since} ago",
+    }
+)
+"""What became of the way back; a balloon that somebody else moved meanwhile is not on it any more."""
+
 
 def target_spans(target: Target, width: int) -> Line:
     """The words of a row, in exactly `width` cells, a gap at the end included."""
-    words = _SHORTER[target.state]
-    filled = [each.format(asked=_asked(target), at=size_text(target.at_bytes)) for each in words]
+    filled = [each.format(asked=_asked(target), at=size_text(target.at_bytes)) for each in _SHORTER[target.state]]
+    if _is_turned(target):
+        filled = _turned_words(target)
     text = next((each for each in filled if len(each) < width), filled[-1])
-    return (Span(fit(text, width - 1), _TONES[target.state]), Span(" ", Tone.NORMAL))
+    return (Span(fit(text, width - 1), target_tone(target)), Span(" ", Tone.NORMAL))
 
 
 def target_words(target: Target, now_s: float) -> str:
     """A sentence for the page of the VM; `now_s` is the monotonic time of its figures."""
     asked, at = _asked(target), size_text(target.at_bytes)
     since = duration_words(max(0.0, now_s - target.since_s))
+    if _is_turned(target):
+        return f"{_turned_words(target)[0]}; {_TURNED_ENDS[target.state].format(asked=asked, at=at, since=since)}"
     match target.state:
         case TargetState.MOVING:
             return f"asked {asked}, at {at}; on its way for {duration_words(max(0.0, now_s - target.asked_s))}"
@@ -57,7 +73,20 @@ def target_words(target: Target, now_s: float) -> str:
 
 def target_tone(target: Target) -> Tone:
     """What the state of a target means."""
-    return _TONES[target.state]
+    return Tone.WARN if _is_turned(target) else _TONES[target.state]
+
+
+def _is_turned(target: Target) -> bool:
+    return target.turned is not None and target.state in _TURNED_ENDS
+
+
+def _turned_words(target: Target) -> list[str]:
+    """What became of the move that was rolled back, in fewer and fewer words."""
+    turned = target.turned
+    if turned is None:
+        return []
+    asked, at = size_text(turned.asked_bytes), size_text(turned.at_bytes)
+    return [each.format(asked=asked, at=at, reason=turned.reason) for each in _TURNED]
 
 
 def _asked(target: Target) -> str:

@@ -58,6 +58,7 @@ class SimulatorBackend:
         self._clock = clock
         self._speed = speed
         self._started_s = clock.time()
+        self.began_s: float | None = self._started_s
         self._shared = SharedWorld(self.uri)
         self._world = make_world(scenario, seed=seed, vms=count, epoch_s=math.floor(self._started_s))
         self._shared.world = self._world

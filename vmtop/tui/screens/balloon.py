@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 
 from vmtop.actions.command import Command
-from vmtop.actions.size import ACCEPTED
+from vmtop.actions.situation import find_subject
+from vmtop.actions.size import ACCEPTED, explain_floor
 from vmtop.derive.frame import Frame
 from vmtop.tui.keymap import Scope, bindings
 from vmtop.tui.screens.confirm import ConfirmScreen
 from vmtop.viewmodel.balloon_plan import BalloonPlan, plan_steps, plan_typed, read_bases
 from vmtop.viewmodel.tone import Line, Span, Tone
 
+AT_MAXIMUM = "That is the maximum: there is no larger size"
+AT_LEAST = "That is the least that a step leads to; b asks for any size"
 NOTHING_TYPED = BalloonPlan((), "")
 
 
@@ -30,6 +33,8 @@ class BalloonScreen(ConfirmScreen):
         """What the text asks for. It stays as it was when it was typed, though floors move. None: not known yet."""
         self._bases: Mapping[str, int] | None = None
         self._complaint = ""
+        self._end = ""
+        """Why the last step was not made."""
 
     def make_commands(self, frame: Frame) -> tuple[Command, ...]:
         """The sizes to ask for."""
@@ -55,9 +60,18 @@ class BalloonScreen(ConfirmScreen):
         """What can be typed, and what of it makes no sense."""
         if self._complaint:
             return ((Span(self.safe(self._complaint), Tone.WARN),),)
+        if self._end and not self._is_typing:
+            return ((Span(self._end, Tone.NOTE),),)
         if self._is_typing and not self._text.strip():
             return ((Span(ACCEPTED[0].upper() + ACCEPTED[1:], Tone.DIM),),)
-        return ()
+        words = self._floor_words() if self._is_typing else ""
+        return ((Span(words, Tone.DIM),),) if words else ()
+
+    def _floor_words(self) -> str:
+        """Why "floor" is not the very floor of the card; of several VMs that of the first."""
+        frame = self.view.frame
+        subject = None if frame is None else find_subject(frame, self._uuids[0])
+        return "" if subject is None else explain_floor(self._text, subject.metrics, self.view.policy)
 
     def own_prompt(self) -> tuple[str, str] | None:
         """The size."""
@@ -74,8 +88,11 @@ class BalloonScreen(ConfirmScreen):
         if frame is None:
             return
         self._is_typing = False
+        self._end = ""
         if self._plan(frame, self._steps + step).commands != self._plan(frame, self._steps).commands:
             self._steps += step
+        else:
+            self._end = AT_MAXIMUM if step > 0 else AT_LEAST
         self.redraw()
 
     def action_ask_balloon(self) -> None:

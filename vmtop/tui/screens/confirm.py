@@ -149,7 +149,18 @@ class ConfirmScreen(ViewScreen):
                 self._is_patient = True
                 self.set_timer(PATIENCE_S, self._lose_patience)
             self._entries = make_entries(commands, frame, view.verdicts)
+            self._forget_naming()
         self._draw(view)
+
+    def _forget_naming(self) -> None:
+        """Ask for no name that is not needed any more: the size is another, or the guest uses less by now."""
+        if self._naming is None:
+            return
+        command = self._naming.command
+        entry = next((each for each in self._entries if each.command == command), None)
+        if entry is None or (entry.verdict is not None and not (entry.is_allowed and self._is_unnamed(entry))):
+            self._naming = None
+            self.ask_text()
 
     def _lose_patience(self) -> None:
         """The answer does not come at once, so that has to be said."""
@@ -207,13 +218,17 @@ class ConfirmScreen(ViewScreen):
 
     def _useful_keys(self, view: View) -> list[Key]:
         """Keys that change something as things stand."""
+        useless = self.useless_keys()
+        return [key for key in view.keys if key.action not in useless]
+
+    def useless_keys(self) -> set[str]:
+        """Actions of keys that change nothing as things stand."""
         can_confirm = any(entry.is_allowed for entry in self._entries)
         can_insist = self._is_forced or any(
             entry.verdict is not None and entry.verdict.is_refused and isinstance(entry.command, INSISTENT)
             for entry in self._entries
         )
-        useless = {*([] if can_confirm else ["confirm"]), *([] if can_insist else ["toggle_force"])}
-        return [key for key in view.keys if key.action not in useless]
+        return {*([] if can_confirm else ["confirm"]), *([] if can_insist else ["toggle_force"])}
 
     def _make_rule(self, width: int, has_unicode: bool) -> Line:
         dash = "─" if has_unicode else "-"

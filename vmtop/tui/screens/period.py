@@ -9,6 +9,8 @@ from vmtop.tui.keymap import Scope, bindings
 from vmtop.tui.screens.confirm import ConfirmScreen
 from vmtop.viewmodel.tone import Line, Span, Tone
 
+LEFT_ALONE = "Others may rely on a period that is set, so vmtop leaves it alone"
+
 
 class PeriodScreen(ConfirmScreen):
     """Offers a period to VMs that have none, and leaves those of others alone."""
@@ -44,9 +46,11 @@ class PeriodScreen(ConfirmScreen):
     def make_notes(self) -> tuple[Line, ...]:
         """Who sends figures already, and what becomes of the period when vmtop ends."""
         already = tuple(
-            (Span(f"{self.safe(name)} sends them every {period_s} s already, which others may rely on", Tone.DIM),)
+            (Span(f"{self.safe(name)} sends its figures every {period_s} s already", Tone.NORMAL),)
             for name, period_s in self._present.items()
         )
+        if already:
+            already = (*already, (Span(LEFT_ALONE, Tone.DIM),))
         if len(self._present) == len(self._uuids):
             return already
         chosen = "puts back what was before" if self._is_put_back else "leaves it as it is"
@@ -55,6 +59,10 @@ class PeriodScreen(ConfirmScreen):
     def passing(self) -> Collection[Command]:
         """All of them, where that was chosen."""
         return tuple(entry.command for entry in self.entries) if self._is_put_back else ()
+
+    def useless_keys(self) -> set[str]:
+        """There is nothing to choose where nothing is set."""
+        return {*super().useless_keys(), *([] if self.entries else ["choose_next"])}
 
     def action_choose_next(self) -> None:
         """Keep the period when vmtop ends, or put it back."""
