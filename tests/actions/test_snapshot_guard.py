@@ -4,6 +4,7 @@ import pytest
 
 from tests.actions.scenes import (
     ID,
+    NAMES_ONLY,
     make_checkpoint,
     make_disk,
     make_folder,
@@ -130,6 +131,21 @@ def test_a_long_pause_and_a_weak_kind_are_warned_of() -> None:
 )
 def test_a_snapshot_that_would_fail_or_harm_is_refused(command: TakeSnapshot, now: Situation, reason: str) -> None:
     assert reason in refusal(command, now)
+
+
+@pytest.mark.parametrize("command", [take(DISK_ONLY), take(DISK_ONLY, is_quiesced=True), take(EXTERNAL)])
+def test_a_kind_that_the_driver_does_not_know_is_refused_with_nothing_foreseen(command: TakeSnapshot) -> None:
+    verdict = check(command, situate(capability=NAMES_ONLY))
+    assert verdict == Verdict(refusals=("qemu:///system knows no snapshots of this kind",))
+
+
+def test_disks_of_names_only_need_be_no_qcow2_and_cost_nothing() -> None:
+    raw = make_storage(make_disk(image_format="raw", folder_free_bytes=None))
+    verdict = check(take(INTERNAL), situate(storage=raw, capability=NAMES_ONLY))
+    assert verdict.refusals == ()
+    assert verdict.warnings == ("these VMs have names only: no data is kept",)
+    assert isinstance(verdict.preview, SnapshotPreview)
+    assert (verdict.preview.write_bytes, verdict.preview.pause_s) == (0, 0)
 
 
 def test_disks_that_are_raw_may_be_kept_from_outside() -> None:

@@ -24,10 +24,12 @@ def check_snapshot(command: TakeSnapshot, subject: Subject, now: Situation) -> V
     storage = now.storage
     if storage is None:
         return Verdict(refusals=(f"the disks of {subject.metrics.name} could not be read",))
+    if command.request.kind not in now.capability.snapshot_kinds:
+        return Verdict(refusals=(f"{now.frame.sample.uri} knows no snapshots of this kind",))
     preview = preview_snapshot(command.request, subject.metrics, storage, now)
     return Verdict(
         refusals=tuple(_why_not_take(command.request, subject, storage, now, preview)),
-        warnings=tuple(_warnings(command.request, storage, now.policy, preview)),
+        warnings=tuple(_warnings(command.request, storage, now, preview)),
         preview=preview,
     )
 
@@ -37,7 +39,8 @@ def preview_snapshot(
 ) -> SnapshotPreview:
     """Foresee what a snapshot would mean."""
     policy, kind = now.policy, request.kind
-    memory_bytes = 0 if kind is SnapshotKind.DISK_ONLY else _memory_bytes(vm)
+    has_memory = kind is not SnapshotKind.DISK_ONLY and now.capability.has_real_disks
+    memory_bytes = _memory_bytes(vm) if has_memory else 0
     if kind is SnapshotKind.INTERNAL:
         pause_s = None if memory_bytes is None else memory_bytes / policy.snapshot_bytes_per_s
     else:
@@ -81,7 +84,7 @@ def _why_not_take(
         yield "a snapshot needs a name"
     if not storage.disks:
         yield f"{vm.name} has no disk that could be kept"
-    if kind is SnapshotKind.INTERNAL:
+    if kind is SnapshotKind.INTERNAL and now.capability.has_real_disks:
         others = [f"{disk.target} ({disk.image_format})" for disk in storage.disks if disk.image_format != "qcow2"]
         if others:
             yield f"only qcow2 disks can hold a snapshot inside, and {', '.join(others)} cannot"
@@ -124,12 +127,14 @@ def _why_not_overlays(storage: StorageSample, policy: Policy) -> Iterator[str]:
 
 
 def _warnings(
-    request: SnapshotRequest, storage: StorageSample, policy: Policy, preview: SnapshotPreview
+    request: SnapshotRequest, storage: StorageSample, now: Situation, preview: SnapshotPreview
 ) -> Iterator[str]:
     kind = request.kind
+    if not now.capability.has_real_disks:
+        yield "these VMs have names only: no data is kept"
     if preview.pause_s is None:
         yield "how long the guest will stand still is not known"
-    elif preview.pause_s > policy.pause_warn_s:
+    elif preview.pause_s > now.policy.pause_warn_s:
         yield f"the guest stands still for about {duration_words(preview.pause_s)}"
     if preview.consistency is Consistency.CRASH:
         yield "its disks are kept as a power failure would leave them (crash-consistent)"

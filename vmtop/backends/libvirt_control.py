@@ -16,7 +16,7 @@ from vmtop.backends.libvirt_storage import read_storage
 from vmtop.backends.libvirt_storage_parse import parse_disks, parse_snapshot
 from vmtop.backends.procfs_host import read_here
 from vmtop.errors import ControlError
-from vmtop.model.capability import Capability
+from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import BackupRequest, SnapshotRequest, StorageSample
 from vmtop.units import KIB
@@ -25,8 +25,14 @@ _NO_BACKUP = 104
 """VIR_ERR_NO_DOMAIN_BACKUP."""
 
 _ABILITIES = {
-    "qemu": Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True),
-    "test": Capability(is_readonly=False, can_balloon=True, can_snapshot=True),
+    "qemu": EVERYTHING,
+    "test": Capability(
+        is_readonly=False,
+        can_balloon=True,
+        can_snapshot=True,
+        snapshot_kinds=frozenset({SnapshotKind.INTERNAL}),
+        has_real_disks=False,
+    ),
 }
 """By driver; vmtop does nothing with VMs on which it was never tried."""
 

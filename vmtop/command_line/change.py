@@ -36,8 +36,9 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
     if not wanted.rate and wanted.rate is not None:
         raise UsageError("--rate none: leave it out for no limit")
     if sample.is_simulated or not sample.is_local:
-        where = "simulated" if sample.is_simulated else "on another host"
-        place.console.note(f"its files are {where}, so no recovery point is recorded")
+        if session.source.capability.can_backup:
+            where = "simulated" if sample.is_simulated else "on another host"
+            place.console.note(f"its files are {where}, so no recovery point is recorded")
     else:
         folder = str(Path(folder).absolute())
     command = StartBackup(

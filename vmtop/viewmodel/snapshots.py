@@ -11,7 +11,6 @@ from vmtop.actions.situation import FolderSample, Situation
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
-from vmtop.model.capability import Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import SnapshotInfo, SnapshotRequest, StorageSample
 from vmtop.viewmodel.formats import format_age, format_bytes
@@ -146,10 +145,6 @@ def build_consequences(name: str, uuid: str, now: Situation, *, width: int, has_
             text, tone = f"not possible: {'; '.join(verdict.refusals)}", Tone.WARN
         lines += build_labelled(label, text, width, tone, has_unicode=has_unicode)
     return lines
-
-
-ANYTHING = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)
-"""What a VM itself stands against is said even where nothing can be changed; the card has the last word."""
 
 
 def snapshot_choices(vm: VmMetrics, now: Situation) -> tuple[KindChoice, ...]:
