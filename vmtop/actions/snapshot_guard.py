@@ -6,7 +6,7 @@ from types import MappingProxyType
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import size_text
-from vmtop.actions.space import needed_bytes
+from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
@@ -48,10 +48,12 @@ def preview_snapshot(
     consistency = Consistency.COMPLETE
     if kind is SnapshotKind.DISK_ONLY:
         consistency = Consistency.FILE_SYSTEMS if request.is_quiesced else Consistency.CRASH
+    room = _room(request, storage, now)
     return SnapshotPreview(
         write_bytes=memory_bytes,
         pause_s=pause_s,
-        free_bytes=_free_bytes(kind, storage, now),
+        free_bytes=room.free_bytes,
+        pool=room.pool,
         consistency=consistency,
         is_revertible=kind is SnapshotKind.INTERNAL or storage.can_revert_external,
     )
@@ -64,13 +66,16 @@ def _memory_bytes(vm: VmMetrics) -> int | None:
     return min(vm.balloon_bytes, vm.resident_bytes + (vm.host_swap_bytes or 0))
 
 
-def _free_bytes(kind: SnapshotKind, storage: StorageSample, now: Situation) -> int | None:
-    """Room where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
-    if kind is SnapshotKind.EXTERNAL:
-        return None if now.folder is None else now.folder.free_bytes
-    disks = storage.disks[:1] if kind is SnapshotKind.INTERNAL else storage.disks
-    free = [disk.folder_free_bytes for disk in disks if disk.folder_free_bytes is not None]
-    return min(free) if free else None
+def _room(request: SnapshotRequest, storage: StorageSample, now: Situation) -> Room:
+    """Where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
+    if request.kind is SnapshotKind.EXTERNAL:
+        folder = (request.memory_path or "").rpartition("/")[0]
+        return find_room(folder, None if now.folder is None else now.folder.free_bytes, storage.pools)
+    disks = storage.disks[:1] if request.kind is SnapshotKind.INTERNAL else storage.disks
+    rooms = [find_room((disk.path or "").rpartition("/")[0], disk.folder_free_bytes, storage.pools) for disk in disks]
+    return min(
+        (room for room in rooms if room.free_bytes is not None), key=lambda room: room.free_bytes or 0, default=Room()
+    )
 
 
 def _why_not_take(
@@ -99,7 +104,7 @@ def _why_not_take(
         yield "file systems are frozen only for a snapshot of the disks alone"
     elif request.is_quiesced and storage.has_agent is False:
         yield f"the guest agent of {vm.name} is not connected, so file systems cannot be frozen"
-    if preview.write_bytes is not None and preview.free_bytes is not None:
+    if preview.write_bytes is not None and preview.free_bytes is not None and not preview.pool:
         needed = needed_bytes(preview.write_bytes, now.policy)
         if preview.free_bytes < needed:
             yield f"{size_text(preview.free_bytes)} are free where it is written, and {size_text(needed)} are needed"
@@ -146,6 +151,7 @@ def _warnings(
         yield "vmtop will refuse to revert to it while the VM has checkpoints of backups"
     if kind is SnapshotKind.INTERNAL and any(known.kind is not kind for known in storage.snapshots):
         yield "it mixes with snapshots outside of the disks: neither kind can be deleted in any order then"
+    yield from warn_of_pool(Room(preview.free_bytes, preview.pool), preview.write_bytes, now.policy)
     if preview.write_bytes and preview.free_bytes is None:
         yield f"free space is not known; up to {size_text(preview.write_bytes)} are written"
 
