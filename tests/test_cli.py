@@ -119,6 +119,8 @@ def test_the_list_of_columns_explains_each(capsys: pytest.CaptureFixture[str]) -
         (["--demo", "--filter", "/(/", "--once"], "--filter: a ( without its )"),
         (["--demo", "--once", "-n", "5"], "--once and --iterations 5 contradict"),
         (["--demo", "--json", "--columns", "name,used"], "JSON always has every field"),
+        (["--demo", "recovery", "/b"], "recovery reads files of this machine"),
+        (["--demo", "restore", "web-1", "--from", "/b", "--to", "/f"], "leave --demo out"),
         (["--wrong"], "unrecognized arguments: --wrong"),
     ],
 )

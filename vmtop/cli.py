@@ -53,6 +53,8 @@ COMMAND_DELAY_S = 1.0
 """Between two readings while a command is carried out."""
 PIPE_WIDTH = 120
 """Cells of a line that goes to a file or program."""
+_OF_REAL_FILES = ("recovery", "restore")
+"""Commands that look into folders of this machine, whatever is watched."""
 _OF_THE_TABLE = (
     *("delay", "sort", "reverse", "filter", "columns", "theme", "mouse"),
     *("batch", "iterations", "once", "csv"),
@@ -235,6 +237,11 @@ def check_options(options: argparse.Namespace) -> None:
     for name in _OF_THE_TABLE if options.words else ():
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to the table, and not to {options.words[0]}")
+    if options.demo is not None and options.words and options.words[0] in _OF_REAL_FILES:
+        raise UsageError(
+            f"{options.words[0]} reads files of this machine, and backups of a simulated host are none: "
+            "leave --demo out"
+        )
     if options.json and options.columns is not None:
         raise UsageError("--columns and --json contradict each other: JSON always has every field")
 
@@ -487,6 +494,7 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         uri=backend.uri,
         make_operator=None if why_readonly else make_operator,
         why_readonly=why_readonly,
+        capability=backend.capability,
         faults=backend.fault_control,
         read_audit=_read_audit,
         read_storage=backend.read_storage,

@@ -10,14 +10,22 @@ from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import Level
-from vmtop.model.capability import Capability
+from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
 from vmtop.model.storage import CheckpointInfo, DiskInfo, FolderSample, SnapshotInfo, StorageSample
 from vmtop.units import GIB
 
-ABLE = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)
+ABLE = EVERYTHING
+NAMES_ONLY = Capability(
+    is_readonly=False,
+    can_balloon=True,
+    can_snapshot=True,
+    snapshot_kinds=frozenset({SnapshotKind.INTERNAL}),
+    has_real_disks=False,
+)
+"""As of libvirt's test driver."""
 ID = vm_uuid(1)
 
 

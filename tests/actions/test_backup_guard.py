@@ -21,7 +21,7 @@ from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import BackupPreview
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, JobSample, VmSample, VmState
-from vmtop.model.storage import BackupRequest
+from vmtop.model.storage import BackupRequest, PoolInfo
 from vmtop.units import GIB, MIB
 
 FULL = StartBackup(uuid=ID, folder="/backup")
@@ -167,6 +167,19 @@ def test_what_cannot_be_seen_is_warned_of() -> None:
     silent = make_storage(make_disk(capacity_bytes=None, allocation_bytes=None))
     assert "how much is to be written is not known" in check(FULL, situate(storage=silent)).warnings[0]
     assert "no incremental backup can follow" in check(FULL, situate(storage=RAW)).warnings[0]
+
+
+def test_a_storage_pool_tells_of_a_folder_that_cannot_be_seen_and_only_warns() -> None:
+    pools = (PoolInfo(name="backups", path="/", available_bytes=GIB),)
+    verdict = check(FULL, situate(folder=None, storage=make_storage(pools=pools)))
+    assert verdict.refusals == ()
+    assert isinstance(verdict.preview, BackupPreview)
+    assert (verdict.preview.free_bytes, verdict.preview.pool) == (GIB, "backups")
+    assert verdict.warnings == (
+        "the folder cannot be seen from here: it has to be there already, what it holds is not known, and no recovery "
+        "point is recorded",
+        "storage pool backups last told of 1.0G free there, and up to 21.25G are needed",
+    )
 
 
 PULL = JobSample(

@@ -254,7 +254,7 @@ def test_an_old_reading_needs_force() -> None:
 def test_a_source_that_is_read_only_or_unable_changes_nothing() -> None:
     assert judge_balloon(HALF, capability=Capability()).refusals == ("vmtop may change nothing here: it is read-only",)
     unable = replace(ABLE, can_balloon=False)
-    assert judge_balloon(HALF, capability=unable).refusals == ("qemu:///system cannot do this",)
+    assert judge_balloon(HALF, capability=unable).refusals == ("qemu:///system has no balloons",)
 
 
 def test_a_vm_that_is_gone_is_said_to_be_gone() -> None:

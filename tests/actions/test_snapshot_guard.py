@@ -5,6 +5,7 @@ import pytest
 
 from tests.actions.scenes import (
     ID,
+    NAMES_ONLY,
     make_checkpoint,
     make_disk,
     make_folder,
@@ -20,7 +21,7 @@ from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.sample import Answer, JobKind, VmSample
-from vmtop.model.storage import SnapshotRequest
+from vmtop.model.storage import PoolInfo, SnapshotRequest
 from vmtop.units import GIB, MIB
 
 INTERNAL, EXTERNAL, DISK_ONLY = SnapshotKind.INTERNAL, SnapshotKind.EXTERNAL, SnapshotKind.DISK_ONLY
@@ -138,12 +139,40 @@ def test_a_snapshot_that_would_fail_or_harm_is_refused(command: TakeSnapshot, no
     assert reason in refusal(command, now)
 
 
+@pytest.mark.parametrize("command", [take(DISK_ONLY), take(DISK_ONLY, is_quiesced=True), take(EXTERNAL)])
+def test_a_kind_that_the_driver_does_not_know_is_refused_with_nothing_foreseen(command: TakeSnapshot) -> None:
+    verdict = check(command, situate(capability=NAMES_ONLY))
+    assert verdict == Verdict(refusals=("qemu:///system knows no snapshots of this kind",))
+
+
+def test_disks_of_names_only_need_be_no_qcow2_and_cost_nothing() -> None:
+    raw = make_storage(make_disk(image_format="raw", folder_free_bytes=None))
+    verdict = check(take(INTERNAL), situate(storage=raw, capability=NAMES_ONLY))
+    assert verdict.refusals == ()
+    assert verdict.warnings == ("these VMs have names only: no data is kept",)
+    assert isinstance(verdict.preview, SnapshotPreview)
+    assert (verdict.preview.write_bytes, verdict.preview.pause_s) == (0, 0)
+
+
 def test_disks_that_are_raw_may_be_kept_from_outside() -> None:
     assert not check(take(DISK_ONLY), situate(storage=make_storage(make_disk(image_format="raw")))).is_refused
 
 
 def test_unknown_free_space_is_warned_of() -> None:
     assert "free space is not known; up to 3.0G are written" in check(take(EXTERNAL), situate(folder=None)).warnings
+
+
+def test_a_storage_pool_tells_of_space_that_cannot_be_seen_and_only_warns() -> None:
+    pools = (PoolInfo(name="images", path="/images", available_bytes=GIB),)
+    disks = (make_disk(folder_free_bytes=None), make_disk(target="vdb", path="/else/b", folder_free_bytes=None))
+    for command in (take(INTERNAL), take(EXTERNAL, memory_path="/images/then/web.mem")):
+        verdict = check(command, situate(folder=None, storage=make_storage(*disks, pools=pools)))
+        assert verdict.refusals == ()
+        assert isinstance(verdict.preview, SnapshotPreview)
+        assert (verdict.preview.free_bytes, verdict.preview.pool) == (GIB, "images")
+        assert "storage pool images last told of 1.0G free there, and up to 3.4G are needed" in verdict.warnings
+    elsewhere = check(take(EXTERNAL), situate(folder=None, storage=make_storage(*disks, pools=pools)))
+    assert "free space is not known; up to 3.0G are written" in elsewhere.warnings
 
 
 CHAIN = (make_snapshot("base"), make_snapshot("over", DISK_ONLY, "base"), make_snapshot("inside", INTERNAL, "over"))

@@ -226,6 +226,9 @@ class FakeConnection:
     def getLibVersion(self) -> int:
         return 9_000_000
 
+    def listAllStoragePools(self, flags: int) -> list[Any]:
+        return []
+
     def getHostname(self) -> str:
         return self._daemon.hostname
 

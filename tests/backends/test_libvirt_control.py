@@ -302,6 +302,9 @@ def test_snapshots_of_the_test_driver_are_taken_listed_reverted_and_deleted(
     test_driver: LibvirtBackend, on_test: LibvirtControl
 ) -> None:
     uuid = first_vm(test_driver).uuid
+    (disk,) = test_driver.read_storage(uuid).disks
+    assert disk.image_format == "raw", "which no real driver could put a snapshot into"
+    assert not test_driver.capability.has_real_disks
     for name in ("<first> & more", "second"):
         on_test.take_snapshot(uuid, SnapshotRequest(name=name, kind=SnapshotKind.INTERNAL))
     storage = test_driver.read_storage(uuid)
@@ -316,6 +319,10 @@ def test_snapshots_of_the_test_driver_are_taken_listed_reverted_and_deleted(
     assert storage.libvirt_version >= 1_000_000
     assert not storage.can_revert_external
 
+    assert test_driver.capability.snapshot_kinds == {SnapshotKind.INTERNAL}
+    for kind in (SnapshotKind.DISK_ONLY, SnapshotKind.EXTERNAL):
+        with pytest.raises(ControlError):
+            on_test.take_snapshot(uuid, SnapshotRequest(name="third", kind=kind, memory_path="/third"))
     with pytest.raises(ControlError, match="already exists") as refusal:
         on_test.take_snapshot(uuid, SnapshotRequest(name="second", kind=SnapshotKind.INTERNAL))
     assert refusal.value.code == 9

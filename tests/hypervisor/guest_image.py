@@ -1,7 +1,8 @@
 """Kernel and initramfs of the laboratory's guests, made once and kept in a cache folder outside the project.
 
-The folder is $VMTOP_TEST_CACHE, or vmtop-tests under the user's cache folder. The kernel is Debian's, taken out of its
-package without being installed; the initramfs is busybox, the kernel's virtio modules and what lies in `guest/`.
+The folder is $VMTOP_TEST_CACHE, or vmtop-tests under the user's cache folder. The kernel is Debian's, and so is QEMU's
+guest agent, taken out of their packages without being installed: an agent on this host would obey whoever runs it. The
+initramfs is busybox, the kernel's virtio modules and what lies in `inside/`; a larger one has the agent, too.
 """
 
 import fcntl
@@ -10,20 +11,23 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import stat
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Final
 
 from tests.hypervisor.errors import LabError, MissingPieceError
 
 KERNEL_PACKAGE: Final = "linux-image-cloud-amd64"
+AGENT_PACKAGE: Final = "qemu-guest-agent"
 
 MODULES: Final = (
     "virtio_ring",
@@ -34,6 +38,7 @@ MODULES: Final = (
     "virtio_blk",
     "virtio_balloon",
     "virtio_mem",
+    "virtio_console",
     "zsmalloc",
     "lzo",
     "lzo-rle",
@@ -47,6 +52,9 @@ COMMANDS: Final = {
     "qemu-io": "qemu-utils",
     "gcc": "gcc",
     "busybox": "busybox-static",
+    "mkfs.ext4": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "dumpe2fs": "e2fsprogs",
 }
 """What the laboratory runs, and the Debian package that has it."""
 
@@ -65,6 +73,9 @@ class GuestImage:
     initramfs: Path
     """A gzipped cpio archive."""
 
+    agent_initramfs: Path
+    """The same with QEMU's guest agent and its libraries, which every guest would take a while to unpack."""
+
 
 def missing() -> str | None:
     """Say why real guests cannot run here and what would help, or None if they can."""
@@ -74,8 +85,8 @@ def missing() -> str | None:
         return f"real guests need: sudo apt-get install {' '.join(packages)}"
     if importlib.util.find_spec("libvirt") is None:
         return "real guests need: sudo apt-get install libvirt-dev pkg-config gcc, then: pip install libvirt-python"
-    if not (_kernel_folder() / "vmlinuz").exists() and not _find("apt-get"):
-        return f"real guests need apt-get, to download the kernel in {KERNEL_PACKAGE}"
+    if not (_kernel_folder().exists() and _agent_folder().exists()) and not _find("apt-get"):
+        return f"real guests need apt-get, to download {KERNEL_PACKAGE} and {AGENT_PACKAGE}"
     return None
 
 
@@ -83,16 +94,23 @@ def prepare() -> GuestImage:
     """Return kernel and initramfs, made now if this is the first time or their sources have changed.
 
     Raises:
-        MissingPieceError: a tool, or the network for the kernel, is missing.
+        MissingPieceError: a tool, or the network for the packages, is missing.
         LabError: the hog does not compile.
     """
     if reason := missing():
         raise MissingPieceError(reason)
     with locked("image"):
-        kernel = _kernel_folder()
+        kernel, agent = _kernel_folder(), _agent_folder()
         if not kernel.exists():
             _download_kernel(kernel)
-        return GuestImage(kernel=kernel / "vmlinuz", initramfs=_make_initramfs(kernel))
+        if not agent.exists():
+            _download_agent(agent)
+        initramfs = _make_initramfs(kernel)
+        return GuestImage(
+            kernel=kernel / "vmlinuz",
+            initramfs=initramfs,
+            agent_initramfs=_make_agent_initramfs(initramfs, agent / "qemu-ga"),
+        )
 
 
 def cache_folder() -> Path:
@@ -128,20 +146,35 @@ def _kernel_folder() -> Path:
     return cache_folder() / f"kernel-{_digest(KERNEL_PACKAGE.encode(), *(module.encode() for module in MODULES))}"
 
 
+def _agent_folder() -> Path:
+    return cache_folder() / f"agent-{_digest(AGENT_PACKAGE.encode())}"
+
+
 def _download_kernel(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as scratch:
-        depends = run("apt-cache", "depends", KERNEL_PACKAGE).split()
-        packages = [word for word in depends if word.startswith("linux-image-") and word != KERNEL_PACKAGE]
-        if not packages:
-            raise MissingPieceError(f"apt knows no {KERNEL_PACKAGE}: sudo apt-get update")
-        run("apt-get", "download", packages[0], folder=scratch)
-        tree = Path(scratch, "tree")
-        run("dpkg-deb", "--extract", str(next(Path(scratch).glob("*.deb"))), str(tree))
-        wanted = Path(scratch, "wanted")
-        wanted.mkdir()
+    depends = run("apt-cache", "depends", KERNEL_PACKAGE).split()
+    packages = [word for word in depends if word.startswith("linux-image-") and word != KERNEL_PACKAGE]
+    if not packages:
+        raise MissingPieceError(f"apt knows no {KERNEL_PACKAGE}: sudo apt-get update")
+    with _downloaded(packages[0], folder) as (tree, wanted):
         next(tree.glob("boot/vmlinuz-*")).rename(wanted / "vmlinuz")
         for module in MODULES:
             next(tree.glob(f"**/lib/modules/**/{module}.ko")).rename(wanted / f"{module}.ko")
+
+
+def _download_agent(folder: Path) -> None:
+    with _downloaded(AGENT_PACKAGE, folder) as (tree, wanted):
+        next(tree.glob("**/sbin/qemu-ga")).rename(wanted / "qemu-ga")
+
+
+@contextmanager
+def _downloaded(package: str, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """What is in a package, and a folder for what is wanted of it, which becomes `folder` if all went well."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as scratch:
+        run("apt-get", "download", package, folder=scratch)
+        tree, wanted = Path(scratch, "tree"), Path(scratch, "wanted")
+        run("dpkg-deb", "--extract", str(next(Path(scratch).glob("*.deb"))), str(tree))
+        wanted.mkdir()
+        yield tree, wanted
         wanted.rename(folder)
 
 
@@ -159,9 +192,39 @@ def _make_initramfs(kernel: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix="build-") as scratch:
             hog, whole = Path(scratch, "hog"), Path(scratch, archive.name)
             run("gcc", "-Os", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-o", str(hog), str(hog_source))
-            whole.write_bytes(gzip.compress(_pack({**members, "bin/hog": hog.read_bytes()}), mtime=0))
+            packed = _pack(
+                {**members, "bin/hog": hog.read_bytes()},
+                folders=("proc", "sys", "dev", "disk"),
+                links={"bin/sh": "busybox"},
+            )
+            whole.write_bytes(gzip.compress(packed, mtime=0))
             whole.rename(archive)
     return archive
+
+
+def _make_agent_initramfs(initramfs: Path, agent: Path) -> Path:
+    members = {
+        "bin/qemu-ga": agent.read_bytes(),
+        "bin/freeze-hook": (GUEST_SOURCES / "freeze-hook").read_bytes(),
+        **{path.lstrip("/"): Path(path).read_bytes() for path in _libraries(agent)},
+    }
+    archive = cache_folder() / f"initramfs-{_digest(initramfs.read_bytes(), *members.values())}.gz"
+    if not archive.exists():
+        # The kernel unpacks one archive after the other.
+        more = gzip.compress(_pack(members, folders=("run",)), mtime=0)
+        with tempfile.TemporaryDirectory(dir=archive.parent, prefix="build-") as scratch:
+            whole = Path(scratch, archive.name)
+            whole.write_bytes(initramfs.read_bytes() + more)
+            whole.rename(archive)
+    return archive
+
+
+def _libraries(program: Path) -> list[str]:
+    """What it needs to run, the loader included: all of it comes with QEMU."""
+    listed = run("ldd", str(program))
+    if "not found" in listed:
+        raise MissingPieceError(f"{AGENT_PACKAGE} of this Debian does not fit its libraries: {listed}")
+    return re.findall(r"(/\S+) \(0x", listed)
 
 
 def _is_static(program: bytes) -> bool:
@@ -170,12 +233,15 @@ def _is_static(program: bytes) -> bool:
     return all(struct.unpack_from("<I", program, headers + number * size)[0] != PT_INTERP for number in range(count))
 
 
-def _pack(members: dict[str, bytes]) -> bytes:
+def _pack(
+    members: dict[str, bytes], *, folders: Iterable[str] = (), links: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Make the cpio archive; see Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's tree."""
+    needed = {str(folder) for name in (*members, *links) for folder in PurePath(name).parents} - {"."}
     entries = [
-        *((folder, stat.S_IFDIR | 0o755, b"") for folder in ("bin", "modules", "proc", "sys", "dev", "disk")),
+        *((folder, stat.S_IFDIR | 0o755, b"") for folder in sorted({*folders, *needed})),
         *((name, stat.S_IFREG | 0o755, content) for name, content in members.items()),
-        ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"),
+        *((name, stat.S_IFLNK | 0o777, target.encode()) for name, target in links.items()),
         ("TRAILER!!!", 0, b""),
     ]
     return b"".join(_pack_entry(number, *entry) for number, entry in enumerate(entries, start=1))

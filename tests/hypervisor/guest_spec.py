@@ -11,6 +11,8 @@ COMMAND_LINE_BYTES: Final = 2047
 INIT_ARGUMENTS: Final = 32
 """How many a kernel hands to its first process."""
 
+AGENT_XML: Final = """<channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hog:
@@ -67,6 +69,10 @@ class GuestSpec:
     disk_content_mib: int = 0
     """How much of the disk holds data, though no file system, before the guest starts."""
 
+    has_agent: bool = False
+    """A channel for QEMU's guest agent, which `guest.order("agent")` starts, and for it to freeze: a mounted disk with
+    ext4, whose journal tells whether it was."""
+
     cache_mib: int = 0
     """Clean page cache: a file on the disk that was written and synced."""
 
@@ -107,6 +113,7 @@ class GuestSpec:
             (True, f"report {self.truth_every_s:g}"),
             (self.balloon == "virtio" and self.has_balloon_driver, "load virtio_balloon"),
             (self.swap_mib, f"swap {self.swap_mib}"),
+            (self.has_agent, "mount -t ext4 /dev/vda /disk"),
             (self.cache_mib, f"cache {self.cache_mib}"),
             (self.hog, self.hog.order if self.hog else ""),
             (self.dirty_mib_per_s, f"dirty {self.dirty_mib_per_s}"),
@@ -166,6 +173,7 @@ def build_domain_xml(spec: GuestSpec, files: GuestFiles) -> str:
     <memballoon model="{spec.balloon}">{period if spec.balloon == "virtio" else ""}</memballoon>
     {_build_consoles_xml(files) if spec.boots else ""}
     {_build_disk_xml(files) if spec.needed_disk_mib else ""}
+    {AGENT_XML if spec.has_agent else ""}
     {spec.devices_xml}
   </devices>
 </domain>

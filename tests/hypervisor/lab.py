@@ -54,6 +54,7 @@ class HostLab:
         # Copies, for the cache may be closed to the daemon's user.
         self._kernel: Final = Path(shutil.copy(image.kernel, self.folder / "kernel"))
         self._initramfs: Final = Path(shutil.copy(image.initramfs, self.folder / "initramfs"))
+        self._agent_initramfs: Final = Path(shutil.copy(image.agent_initramfs, self.folder / "agent-initramfs"))
         self._guests: Final[dict[str, Guest]] = {}
         self._numbers: Final = itertools.count(1)
 
@@ -76,7 +77,7 @@ class HostLab:
         folder = self.folder / f"guest-{next(self._numbers)}"  # names may not be fit for paths
         files = GuestFiles(
             kernel=self._kernel,
-            initramfs=self._initramfs,
+            initramfs=self._agent_initramfs if spec.has_agent else self._initramfs,
             pid=self.folder / f"run/libvirt/qemu/run/{spec.name}.pid",
             folder=folder,
         )
@@ -87,6 +88,8 @@ class HostLab:
             if spec.disk_content_mib:
                 # Compressed, it takes next to no space, and whoever copies it some time.
                 run(find_command("qemu-io"), "-c", f"write -q -c -P 0x55 0 {spec.disk_content_mib}M", str(files.disk))
+            if spec.has_agent:
+                _format_disk(files.disk, spec.needed_disk_mib)
             self.daemon.give(files.disk)
         guest = self._guests[spec.name] = Guest(self.daemon, spec, files)
         return guest
@@ -163,6 +166,14 @@ def host_lab() -> Iterator[HostLab]:
         lab = HostLab(keeper, image)
         lab.daemon.start()
         yield lab
+
+
+def _format_disk(disk: Path, mib: int) -> None:
+    """Put a file system with a journal on a disk; the guests' own tools make none."""
+    raw = disk.with_suffix(".raw")
+    run(find_command("mkfs.ext4"), "-q", str(raw), f"{mib}M")
+    run(find_command("qemu-img"), "convert", "-O", "qcow2", str(raw), str(disk))
+    raw.unlink()
 
 
 def _has_size(folder: Path, pid: int, size_bytes: int) -> bool:

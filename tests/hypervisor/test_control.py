@@ -12,6 +12,7 @@ from tests.hypervisor.guest_image import find_command, run
 from tests.hypervisor.guest_spec import GuestSpec
 from tests.hypervisor.lab import HostLab
 from tests.hypervisor.waiting import wait_until
+from vmtop.actions.space import find_room
 from vmtop.backends.libvirt_control import LibvirtControl
 from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.backends.libvirt_snapshot import take_snapshot
@@ -247,6 +248,28 @@ def test_a_full_backup_and_two_increments_hold_what_was_written(desk: Desk, gues
     assert desk.backend.read_storage(guest.uuid).checkpoints == ()
     assert "other.qcow2" not in files_of(guest)
     assert "bitmaps" not in run(find_command("qemu-img"), "info", "-U", str(guest.files.disk))
+
+
+def test_a_storage_pool_of_a_host_that_cannot_be_seen_tells_how_full_it_was(
+    desk: Desk, guest: Guest, tmp_path: Path
+) -> None:
+    folder = guest.files.folder
+    pool = desk.lab.connect().storagePoolCreateXML(
+        f"<pool type='dir'><name>images</name><target><path>{folder}</path></target></pool>"
+    )
+    # Without a /proc to compare it with, the host of this daemon is another one.
+    far = LibvirtBackend(desk.lab.uri, proc_root=tmp_path)
+    try:
+        assert desk.backend.read_storage(guest.uuid).pools == (), "here the folder itself can be looked at"
+        storage = far.read_storage(guest.uuid)
+        (found,) = storage.pools
+        assert (found.name, found.path, found.available_bytes) == ("images", str(folder), pool.info()[3])
+        (disk,) = storage.disks
+        assert disk.folder_free_bytes is None
+        assert find_room(str(folder), disk.folder_free_bytes, storage.pools).pool == "images"
+    finally:
+        far.close()
+        pool.destroy()
 
 
 def test_a_limited_backup_keeps_its_limit_until_it_gets_another_or_none(

@@ -10,6 +10,7 @@ from tests.builders import START_MONOTONIC_S
 from tests.clocks import HandClock
 from vmtop.derive.frame import Frame
 from vmtop.derive.series import History
+from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.failure import Failure
 from vmtop.pipeline import Reading
 from vmtop.tui.app import VmtopApp
@@ -67,6 +68,7 @@ class Stage:
         is_simulated: bool = False,
         operator: Operator | None = None,
         why_readonly: str = "",
+        capability: Capability = EVERYTHING,
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
         read_storage: ReadStorage | None = None,
@@ -82,6 +84,7 @@ class Stage:
             uri=URI,
             make_operator=None if operator is None else lambda: operator,
             why_readonly=why_readonly,
+            capability=capability,
             faults=faults,
             read_audit=read_audit,
             read_storage=read_storage,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.actions.scenes import make_checkpoint, make_storage
+from tests.actions.scenes import NAMES_ONLY, make_checkpoint, make_storage
 from tests.builders import make_frame, make_vm, vm_uuid
 from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
@@ -64,6 +64,14 @@ def test_the_recovery_points_in_the_folder_are_shown() -> None:
 
     make_stage(folder).play(scene)
     assert folder.asked == [("/backup", vm_uuid(1))]
+
+
+def test_where_no_backup_can_be_made_that_is_said_instead_of_asking_for_a_folder() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "This hypervisor knows neither backups nor jobs of VMs.")
+        assert "o asks for the folder" not in "\n".join(stage.lines)
+
+    Stage(FRAME, operator=FakeOperator(FRAME), capability=NAMES_ONLY).play(scene)
 
 
 @pytest.mark.parametrize(("key", "is_incremental"), [("f", False), ("i", True)])

@@ -130,7 +130,9 @@ def test_a_backup_that_ended_well_is_a_recovery_point_and_the_next_one_builds_on
             await stage.press(key)
             await confirm(stage)
             await play.until(stage, chain, step_s=5.0)
-        assert "vmtop restore mysql-01 --from /backup" in "\n".join(stage.lines)
+        assert "not possible: it is simulated, and no file of this machine holds it" in "\n".join(stage.lines)
+        assert "vmtop restore" not in "\n".join(stage.lines)
+        assert "SIMULATED" in stage.lines[0]
 
     play.stage.play(scene)
 

@@ -125,6 +125,13 @@ def test_the_point_under_the_cursor_tells_its_chain_and_how_to_restore_it() -> N
     assert f"vmtop restore 'web 1' --from '/backup/web 1' --at {STAMPS[2]} --to FILE" in text
 
 
+def test_a_simulated_point_gives_no_command_that_would_look_for_real_files() -> None:
+    lines = build_point(CHAIN.points[-1], "web 1", now_s=NOW_S, width=160, has_unicode=True, is_simulated=True)
+    text = "\n".join(map(text_of, lines))
+    assert "restore   not possible: it is simulated, and no file of this machine holds it" in text
+    assert "--from" not in text
+
+
 def test_a_point_that_cannot_be_restored_gives_no_command_to_do_so() -> None:
     text = point_text(recover(make_backup(2)))
     assert "problem" in text

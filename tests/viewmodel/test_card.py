@@ -266,6 +266,14 @@ def test_previews_of_what_cannot_be_seen_say_so() -> None:
     assert "512M, which is the new size" in words
 
 
+def test_space_of_which_a_storage_pool_tells_is_not_shown_as_seen() -> None:
+    frame = make_frame(1)
+    preview = BackupPreview(write_bytes=GIB, free_bytes=3 * GIB, pool="nightly", files=("/b/x.qcow2",), since=None)
+    entries = make_entries([down()], frame, {down(): Verdict(preview=preview)})
+    words = " ".join(text_of(line).strip() for line in build_card(entries, frame, width=120, rows=30))
+    assert "at most 3.0G if it is on the file system of storage pool nightly, as of its last refresh" in words
+
+
 def test_notes_stand_below_everything() -> None:
     lines = card(down(), notes=((Span("by the way", Tone.DIM),),))
     assert lines[-2:] == ["by the way", ""]

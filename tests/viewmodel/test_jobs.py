@@ -148,8 +148,13 @@ def test_jobs_that_ended_tell_how_the_last_one_first() -> None:
 
 def test_where_nothing_runs_and_nothing_ended_that_is_said() -> None:
     shown = "\n".join(lines_of(make_frame(1)))
-    assert "No job runs on any VM." in shown
+    assert "No job runs on any VM. In the table, k starts a backup of a VM and s takes a snapshot." in shown
     assert "No job has ended since vmtop was started." in shown
+
+
+def test_who_can_start_no_job_is_not_told_how() -> None:
+    page = build_jobs(make_frame(1), (), now_s=NOW_S, width=120, has_unicode=True, can_start=False).page
+    assert "".join(span.text for span in page.lines[1]) == "No job runs on any VM."
 
 
 def stopped() -> VmSample:

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.actions.scenes import ID, make_checkpoint, make_disk, make_folder, make_snapshot, make_storage, situate
+from tests.actions.scenes import (
+    ID,
+    NAMES_ONLY,
+    make_checkpoint,
+    make_disk,
+    make_folder,
+    make_snapshot,
+    make_storage,
+    situate,
+)
 from tests.builders import START_S, make_facts, make_job, make_vm
 from tests.viewmodel.scenes import HOSTILE_NAMES
 from vmtop.actions.situation import Situation
@@ -131,6 +140,15 @@ def test_an_older_libvirt_with_a_raw_disk_has_disks_alone_recommended() -> None:
     found = choices(storage)
     assert next(choice.id for choice in found if not choice.verdict.is_refused) == "disk-only"
     assert [choice.id for choice in found if choice.verdict.is_refused] == ["internal", "disk-only quiesced"]
+
+
+def test_a_driver_that_knows_one_kind_only_has_that_one_recommended() -> None:
+    raw = make_storage(make_disk(image_format="raw"), can_revert_external=False, has_agent=False)
+    now = situate(storage=raw, capability=NAMES_ONLY)
+    found = snapshot_choices(now.frame.vms[0], now)
+    assert [choice.id for choice in found if not choice.verdict.is_refused] == ["internal"]
+    shown = "\n".join(map(text_of, build_choices(found, width=100, has_unicode=True).lines))
+    assert shown.count("qemu:///system knows no snapshots of this kind") == 3
 
 
 def test_a_vm_with_a_passed_through_device_gets_no_snapshot_with_memory() -> None:

@@ -8,7 +8,7 @@ from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import size_text
 from vmtop.actions.snapshot_guard import why_not_now
-from vmtop.actions.space import needed_bytes
+from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import BackupPreview, Verdict
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, VmState
@@ -41,9 +41,11 @@ def check_backup(command: StartBackup, subject: Subject, now: Situation) -> Verd
     existing = None if now.folder is None else now.folder.usable
     request = plan_backup(command, subject.metrics, storage, now.frame.sample.time_s, existing)
     base = find_base(storage, existing) if command.is_incremental else None
+    room = find_room(command.folder, None if now.folder is None else now.folder.free_bytes, storage.pools)
     preview = BackupPreview(
         write_bytes=_most_bytes(storage) if not command.is_incremental else None if base is None else base.dirty_bytes,
-        free_bytes=None if now.folder is None else now.folder.free_bytes,
+        free_bytes=room.free_bytes,
+        pool=room.pool,
         files=tuple(request.targets.values()),
         since=request.since,
     )
@@ -103,7 +105,7 @@ def _why_not_there(case: _Case) -> Iterator[str]:
         taken = [path for path in preview.files if path.rpartition("/")[2] in folder.names]
         if taken:
             yield f"{', '.join(taken)} exists already, and nothing is overwritten"
-    if case.least_bytes is not None and preview.free_bytes is not None:
+    if case.least_bytes is not None and preview.free_bytes is not None and not preview.pool:
         needed = needed_bytes(case.least_bytes, case.now.policy)
         if preview.free_bytes < needed:
             yield f"{size_text(preview.free_bytes)} are free in {command.folder}, and {size_text(needed)} are needed"
@@ -114,7 +116,13 @@ def _warnings(case: _Case) -> Iterator[str]:
     level = host.level
     if level is not None and (level is Level.SOFT or (level > Level.SOFT and case.command.is_forced)):
         yield f"the host is at {level.word}: {host.cause}; a backup needs memory, too"
-    if preview.free_bytes is None:
+    if preview.pool:
+        yield (
+            "the folder cannot be seen from here: it has to be there already, what it holds is not known, and no "
+            "recovery point is recorded"
+        )
+        yield from warn_of_pool(Room(preview.free_bytes, preview.pool), preview.write_bytes, case.now.policy)
+    elif preview.free_bytes is None:
         yield (
             "the folder cannot be seen from here: it has to be there already, neither its free space nor what it "
             "holds is known, and no recovery point is recorded"

@@ -28,6 +28,8 @@ _PLAIN: Mapping[int, str] = MappingProxyType(
         103: "the checkpoint to go on from is gone",
         104: "no backup runs on it",
         109: "the checkpoint does not fit the disk any more",
+        112: "the guest agent does not answer",
+        113: "the guest agent could not do it",
     }
 )
 """VIR_ERR_* -> what it means for the person who asked. Source: libvirt's virterror.h."""

@@ -53,6 +53,12 @@ _RULES: Mapping[type[Command], _Rule] = MappingProxyType(
     }
 )
 
+NO_BACKUPS = "knows neither backups nor jobs of VMs"
+_UNABLE: Mapping[str, str] = MappingProxyType(
+    {"can_balloon": "has no balloons", "can_snapshot": "knows no snapshots", "can_backup": NO_BACKUPS}
+)
+"""Field of `Capability` -> what is to be said of a source without it."""
+
 _STANDING = {VmState.PAUSED, VmState.SUSPENDED}
 
 
@@ -77,7 +83,7 @@ def refuse(command: Command, now: Situation) -> tuple[str, ...]:
     if now.capability.is_readonly:
         return ("vmtop may change nothing here: it is read-only",)
     if not getattr(now.capability, rule.ability):
-        return (f"{now.frame.sample.uri} cannot do this",)
+        return (f"{now.frame.sample.uri} {_UNABLE[rule.ability]}",)
     subject = find_subject(now.frame, command.uuid)
     if subject is None:
         return ("the VM is not there any more",)

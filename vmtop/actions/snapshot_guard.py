@@ -6,14 +6,14 @@ from types import MappingProxyType
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import size_text
-from vmtop.actions.space import needed_bytes
+from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import Policy
 from vmtop.model.sample import VmState
-from vmtop.model.storage import SnapshotInfo, SnapshotRequest, StorageSample
+from vmtop.model.storage import DiskInfo, SnapshotInfo, SnapshotRequest, StorageSample
 
 CAN_DELETE_MIXED = 9_010_000
 """From this libvirt on an external snapshot on top of an internal one can be deleted. Source: its news of 9.10.0."""
@@ -24,10 +24,12 @@ def check_snapshot(command: TakeSnapshot, subject: Subject, now: Situation) -> V
     storage = now.storage
     if storage is None:
         return Verdict(refusals=(f"the disks of {subject.metrics.name} could not be read",))
+    if command.request.kind not in now.capability.snapshot_kinds:
+        return Verdict(refusals=(f"{now.frame.sample.uri} knows no snapshots of this kind",))
     preview = preview_snapshot(command.request, subject.metrics, storage, now)
     return Verdict(
         refusals=tuple(_why_not_take(command.request, subject, storage, now, preview)),
-        warnings=tuple(_warnings(command.request, storage, now.policy, preview)),
+        warnings=tuple(_warnings(command.request, storage, now, preview)),
         preview=preview,
     )
 
@@ -37,7 +39,8 @@ def preview_snapshot(
 ) -> SnapshotPreview:
     """Foresee what a snapshot would mean."""
     policy, kind = now.policy, request.kind
-    memory_bytes = 0 if kind is SnapshotKind.DISK_ONLY else _memory_bytes(vm)
+    has_memory = kind is not SnapshotKind.DISK_ONLY and now.capability.has_real_disks
+    memory_bytes = _memory_bytes(vm) if has_memory else 0
     if kind is SnapshotKind.INTERNAL:
         pause_s = None if memory_bytes is None else memory_bytes / policy.snapshot_bytes_per_s
     else:
@@ -45,10 +48,12 @@ def preview_snapshot(
     consistency = Consistency.COMPLETE
     if kind is SnapshotKind.DISK_ONLY:
         consistency = Consistency.FILE_SYSTEMS if request.is_quiesced else Consistency.CRASH
+    room = _room(request, storage, now)
     return SnapshotPreview(
         write_bytes=memory_bytes,
         pause_s=pause_s,
-        free_bytes=_free_bytes(request, storage, now),
+        free_bytes=room.free_bytes,
+        pool=room.pool,
         consistency=consistency,
         is_revertible=kind is SnapshotKind.INTERNAL or storage.can_revert_external,
     )
@@ -61,17 +66,24 @@ def _memory_bytes(vm: VmMetrics) -> int | None:
     return min(vm.balloon_bytes, vm.resident_bytes + (vm.host_swap_bytes or 0))
 
 
-def _free_bytes(request: SnapshotRequest, storage: StorageSample, now: Situation) -> int | None:
-    """Room where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
-    disks = storage.disks[:1] if request.kind is SnapshotKind.INTERNAL else storage.disks
+def _room(request: SnapshotRequest, storage: StorageSample, now: Situation) -> Room:
+    """Where the memory goes: into the first disk, or a file of its own; overlays grow beside each disk."""
     if request.kind is SnapshotKind.EXTERNAL:
-        if now.folder is not None and now.folder.free_bytes is not None:
-            return now.folder.free_bytes
+        folder = (request.memory_path or "").rpartition("/")[0]
+        free_bytes = None if now.folder is None else now.folder.free_bytes
         # A folder that cannot be seen from here may still be that of a disk, of which libvirt tells.
-        folder = None if request.memory_path is None else request.memory_path.rpartition("/")[0]
-        disks = tuple(disk for disk in disks if disk.path is not None and disk.path.rpartition("/")[0] == folder)
-    free = [disk.folder_free_bytes for disk in disks if disk.folder_free_bytes is not None]
-    return min(free) if free else None
+        beside = (disk.folder_free_bytes for disk in storage.disks if _folder_of(disk) == folder)
+        return find_room(folder, next(beside, None) if free_bytes is None else free_bytes, storage.pools)
+    disks = storage.disks[:1] if request.kind is SnapshotKind.INTERNAL else storage.disks
+    rooms = [find_room(_folder_of(disk), disk.folder_free_bytes, storage.pools) for disk in disks]
+    return min(
+        (room for room in rooms if room.free_bytes is not None), key=lambda room: room.free_bytes or 0, default=Room()
+    )
+
+
+def _folder_of(disk: DiskInfo) -> str:
+    """The folder that holds its image; empty where it has none."""
+    return (disk.path or "").rpartition("/")[0]
 
 
 def _why_not_take(
@@ -85,7 +97,7 @@ def _why_not_take(
         yield "a snapshot needs a name"
     if not storage.disks:
         yield f"{vm.name} has no disk that could be kept"
-    if kind is SnapshotKind.INTERNAL:
+    if kind is SnapshotKind.INTERNAL and now.capability.has_real_disks:
         others = [f"{disk.target} ({disk.image_format})" for disk in storage.disks if disk.image_format != "qcow2"]
         if others:
             yield f"only qcow2 disks can hold a snapshot inside, and {', '.join(others)} cannot"
@@ -100,7 +112,7 @@ def _why_not_take(
         yield "file systems are frozen only for a snapshot of the disks alone"
     elif request.is_quiesced and storage.has_agent is False:
         yield f"the guest agent of {vm.name} is not connected, so file systems cannot be frozen"
-    if preview.write_bytes is not None and preview.free_bytes is not None:
+    if preview.write_bytes is not None and preview.free_bytes is not None and not preview.pool:
         needed = needed_bytes(preview.write_bytes, now.policy)
         if preview.free_bytes < needed:
             yield f"{size_text(preview.free_bytes)} are free where it is written, and {size_text(needed)} are needed"
@@ -130,12 +142,14 @@ def _why_not_overlays(storage: StorageSample, policy: Policy) -> Iterator[str]:
 
 
 def _warnings(
-    request: SnapshotRequest, storage: StorageSample, policy: Policy, preview: SnapshotPreview
+    request: SnapshotRequest, storage: StorageSample, now: Situation, preview: SnapshotPreview
 ) -> Iterator[str]:
     kind = request.kind
+    if not now.capability.has_real_disks:
+        yield "these VMs have names only: no data is kept"
     if preview.pause_s is None:
         yield "how long the guest will stand still is not known"
-    elif preview.pause_s > policy.pause_warn_s:
+    elif preview.pause_s > now.policy.pause_warn_s:
         yield f"the guest stands still for about {duration_words(preview.pause_s)}"
     if preview.consistency is Consistency.CRASH:
         yield "its disks are kept as a power failure would leave them (crash-consistent)"
@@ -147,6 +161,7 @@ def _warnings(
         yield "vmtop will refuse to revert to it while the VM has checkpoints of backups"
     if kind is SnapshotKind.INTERNAL and any(known.kind is not kind for known in storage.snapshots):
         yield "it mixes with snapshots outside of the disks: neither kind can be deleted in any order then"
+    yield from warn_of_pool(Room(preview.free_bytes, preview.pool), preview.write_bytes, now.policy)
     if preview.write_bytes and preview.free_bytes is None:
         yield f"free space is not known; up to {size_text(preview.write_bytes)} are written"
 

@@ -60,6 +60,8 @@ class SnapshotPreview:
     """For how long the guest stands still, expected. None when it is not known."""
     free_bytes: int | None
     """Free where it is written. None when that cannot be seen."""
+    pool: str = ""
+    """The storage pool that tells `free_bytes`, as of when it was last refreshed; empty where it was looked at."""
     consistency: Consistency
     is_revertible: bool
     """This libvirt can revert to it."""
@@ -73,6 +75,8 @@ class BackupPreview:
     """What is copied, at most. None when a disk does not tell its size."""
     free_bytes: int | None
     """Free in the folder. None when that cannot be seen."""
+    pool: str = ""
+    """The storage pool that tells `free_bytes`, as of when it was last refreshed; empty where it was looked at."""
     files: tuple[str, ...]
     """Absolute paths of the files that it would make; the time in their names is that of the present reading."""
     since: str | None

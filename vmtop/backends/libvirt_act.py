@@ -56,6 +56,8 @@ _WHAT_NOW: Mapping[int, str] = {
     103: _CHOOSE,
     104: "It has ended meanwhile",
     109: "Delete the checkpoint, and make a full backup",
+    112: _NO_AGENT,
+    113: _NO_AGENT,
 }
 """What to do by libvirt's number, VIR_ERR_*; for all others, to look. What they mean stands in `actions.explain`."""
 

@@ -11,7 +11,7 @@ from vmtop.backends.libvirt_parse import parse_facts
 from vmtop.backends.libvirt_snapshot import take_snapshot
 from vmtop.backends.libvirt_storage_parse import parse_disks, parse_snapshot
 from vmtop.errors import ControlError
-from vmtop.model.capability import Capability
+from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import BackupRequest, SnapshotRequest
 from vmtop.units import KIB
@@ -20,8 +20,14 @@ _NO_BACKUP = 104
 """VIR_ERR_NO_DOMAIN_BACKUP."""
 
 _ABILITIES = {
-    "qemu": Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True),
-    "test": Capability(is_readonly=False, can_balloon=True, can_snapshot=True),
+    "qemu": EVERYTHING,
+    "test": Capability(
+        is_readonly=False,
+        can_balloon=True,
+        can_snapshot=True,
+        snapshot_kinds=frozenset({SnapshotKind.INTERNAL}),
+        has_real_disks=False,
+    ),
 }
 """By driver; vmtop does nothing with VMs on which it was never tried."""
 

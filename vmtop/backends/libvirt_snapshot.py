@@ -14,6 +14,13 @@ _SUSPENDED, _RESUMED = 3, 4
 _LATE_EVENT_S = 1.0
 """An event that has not come so long after the call has returned will not come any more."""
 
+AGENT_ANSWER_S = 5
+"""For so long a guest agent may think about a question that takes it no time; libvirt's own limit for its first one."""
+_BLOCK = -2
+"""VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK: wait for ever."""
+_NO_ANSWER = frozenset({86, 97, 112})
+"""VIR_ERR_AGENT_UNRESPONSIVE, VIR_ERR_AGENT_UNSYNCED, and from libvirt 11.2 on VIR_ERR_AGENT_COMMAND_TIMEOUT."""
+
 
 def build_snapshot_xml(request: SnapshotRequest) -> str:
     """What virDomainSnapshotCreateXML takes; libvirt finds the disks, and names for their overlays, by itself."""
@@ -45,6 +52,8 @@ def take_snapshot(binding: Any, connection: Any, uuid: str, request: SnapshotReq
         libvirtError: it could not be taken.
     """
     domain = connection.lookupByUUIDString(uuid)
+    if request.is_quiesced:
+        _ask_agent(binding, domain)
     watch = _PauseWatch()
     try:
         number = connection.domainEventRegisterAny(
@@ -59,6 +68,26 @@ def take_snapshot(binding: Any, connection: Any, uuid: str, request: SnapshotReq
         return watch.paused_s(is_announced=request.kind is not SnapshotKind.DISK_ONLY)
     finally:
         connection.domainEventDeregisterAny(number)
+
+
+def _ask_agent(binding: Any, domain: Any) -> None:
+    """Make sure that the guest agent answers: for one that hangs libvirt waits for ever, and holds the VM meanwhile.
+
+    The limit is for this question only. Freezing itself may take as long as it takes: after a limit libvirt would not
+    thaw what the agent froze too late.
+
+    Raises:
+        libvirtError: it does not answer.
+    """
+    domain.agentSetResponseTimeout(AGENT_ANSWER_S)
+    try:
+        domain.getTime()
+    except binding.libvirtError as error:
+        # Any other answer is one, too: agents may be told not to give the time.
+        if error.get_error_code() in _NO_ANSWER:
+            raise
+    finally:
+        domain.agentSetResponseTimeout(_BLOCK)
 
 
 class _PauseWatch:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vmtop.backends.libvirt_job_parse import parse_block_job
 from vmtop.backends.libvirt_link import NO_SUPPORT, OPERATION_INVALID, text_of
+from vmtop.backends.libvirt_pool import read_pools
 from vmtop.backends.libvirt_storage_parse import (
     DiskXml,
     SnapshotXml,
@@ -15,7 +16,7 @@ from vmtop.backends.libvirt_storage_parse import (
     parse_snapshot,
 )
 from vmtop.model.kind import SnapshotKind
-from vmtop.model.storage import CheckpointInfo, DiskInfo, SnapshotInfo, StorageSample
+from vmtop.model.storage import CheckpointInfo, DiskInfo, PoolInfo, SnapshotInfo, StorageSample
 
 REVERT_EXTERNAL_VERSION = 9_009_000
 """libvirt reverts to external snapshots from 9.9.0 on."""
@@ -55,6 +56,7 @@ def read_storage(
         block_job_disk=next((disk.target for disk in disks if disk.has_block_job or reader.has_block_job(disk)), None),
         libvirt_version=version,
         can_revert_external=is_qemu and version >= REVERT_EXTERNAL_VERSION,
+        pools=() if elsewhere is None else reader.read_pools(connection),
         unknown=reader.unknown,
     )
 
@@ -112,6 +114,14 @@ class _StorageReader:
         return tuple(
             self._read_checkpoint(checkpoint, is_newest=checkpoint is checkpoints[-1]) for checkpoint in checkpoints
         )
+
+    def read_pools(self, connection: Any) -> tuple[PoolInfo, ...]:
+        try:
+            return read_pools(connection)
+        except self._binding.libvirtError as error:
+            # They are no part of the VM: whoever may not see them may act on it all the same.
+            self.unknown["pools"] = f"libvirt does not tell of storage pools: {text_of(error)}"
+            return ()
 
     def has_block_job(self, disk: DiskXml) -> bool:
         try:

@@ -111,6 +111,11 @@ def parse_checkpoint(xml: str) -> CheckpointXml:
     )
 
 
+def parse_pool_path(xml: str) -> str | None:
+    """The folder of a storage pool. None where it has none."""
+    return _text(parse_xml(xml), "target/path")
+
+
 def parse_backup_disks(xml: str) -> tuple[str, ...]:
     """Names of the disks in a backup that runs (`virsh backup-dumpxml VM`)."""
     disks = parse_xml(xml).findall("disks/disk")

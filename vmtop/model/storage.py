@@ -57,6 +57,18 @@ class DiskInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolInfo:
+    """A storage pool that is a folder. Source: `virsh pool-info --bytes POOL`, `virsh pool-dumpxml POOL`."""
+
+    name: str
+    path: str
+    """Of the folder."""
+    available_bytes: int
+    """Free on its file system when libvirt last refreshed the pool, what is kept for root included: so more than QEMU
+    may get."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSample:
     """All that snapshots and backups of one VM depend on, read at one moment."""
 
@@ -75,6 +87,8 @@ class StorageSample:
     """major * 1,000,000 + minor * 1,000 + release, of the daemon (`virsh version --daemon`)."""
     can_revert_external: bool
     """Reverting to external snapshots works (libvirt 9.9)."""
+    pools: tuple[PoolInfo, ...] = ()
+    """Of a host whose folders cannot be seen from here. Empty where they can, which tells more."""
     unknown: Mapping[str, str] = field(default_factory=lambda: NOTHING_UNKNOWN)
 
 

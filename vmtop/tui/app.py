@@ -15,6 +15,7 @@ from textual.timer import Timer
 
 from vmtop.derive.frame import Frame
 from vmtop.errors import ControlError, UsageError, VmtopError
+from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.failure import Failure
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.pipeline import Reading
@@ -59,6 +60,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         uri: str,
         make_operator: Callable[[], Operator] | None = None,
         why_readonly: str = "",
+        capability: Capability = EVERYTHING,
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
         read_storage: ReadStorage | None = None,
@@ -78,6 +80,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             make_operator: gives what changes VMs; called when that is needed, from any thread. None where nothing can
                 be changed.
             why_readonly: why that is so, in words.
+            capability: what can be done with the VMs there.
             faults: makes things go wrong there.
             read_audit: gives what was done with vmtop; called on a thread.
             read_storage: gives disks, snapshots and checkpoints of a VM; called on a thread. None where nobody tells.
@@ -96,6 +99,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         self._state = state
         self._uri = uri
         self._why_readonly = "" if make_operator is not None else why_readonly or READ_ONLY
+        self._capability = capability
         self._faults = faults
         self._is_simulated = is_simulated
         self._order = Order()
@@ -216,6 +220,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             keys=self._keys,
             uri=self._uri,
             why_readonly=self._why_readonly,
+            capability=self._capability,
             is_simulated=self._is_simulated if self._frame is None else self._frame.sample.is_simulated,
             notice=self._acting.notice,
             targets=self._acting.targets,
@@ -387,7 +392,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     def on_faults_opened(self, message: messages.FaultsOpened) -> None:
         """Lay the menu of faults above the screen, where there is one."""
         if self._faults is None:
-            self._say("this host is real: nothing can be injected into it", Tone.NOTE)
+            self._say("faults can be injected into a simulated host only: vmtop --demo", Tone.NOTE)
             return
         from vmtop.tui.screens.faults import FaultsScreen
 

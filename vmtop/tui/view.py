@@ -7,6 +7,7 @@ from textual.screen import Screen
 
 from vmtop.derive.frame import Frame
 from vmtop.derive.series import History
+from vmtop.model.capability import Capability
 from vmtop.model.policy import Policy
 from vmtop.pipeline import Reading
 from vmtop.tui.keymap import Key
@@ -140,6 +141,8 @@ class View(NamedTuple):
     """What is being read."""
     why_readonly: str
     """Why nothing can be changed, in words. Empty where VMs can be changed."""
+    capability: Capability
+    """What can be done with the VMs there, unless `why_readonly` speaks against it."""
     is_simulated: bool
     """What is being read is no real host; known before the first frame."""
     notice: Notice | None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmtop.actions.backup_plan import is_ours
+from vmtop.actions.guard import NO_BACKUPS
 from vmtop.actions.size import size_text
 from vmtop.derive.job import JobMetrics
 from vmtop.derive.recovery import last_good
@@ -31,6 +32,8 @@ from vmtop.viewmodel.tone import Line, Tone
 
 NO_POINTS = "There is no backup of this VM in the folder. f starts a full one."
 NO_FOLDER = "o asks for the folder to which backups go."
+SIMULATED_POINT = "not possible: it is simulated, and no file of this machine holds it"
+UNABLE = f"This hypervisor {NO_BACKUPS}."
 
 _POINTS = (
     Head(title="BACKUP OF", width=20, least=17),
@@ -103,13 +106,17 @@ def build_state(
     return lines
 
 
-def build_point(point: RecoveryPoint, vm: str, *, now_s: float, width: int, has_unicode: bool) -> list[Line]:
-    """What a recovery point is made of, and how the VM is put back to it."""
+def build_point(
+    point: RecoveryPoint, vm: str, *, now_s: float, width: int, has_unicode: bool, is_simulated: bool = False
+) -> list[Line]:
+    """What a recovery point is made of, and how the VM is put back to it; a simulated one has no files for that."""
     record = point.backup.record
     lines = build_labelled("chain", " + ".join(each.record.stamp for each in point.chain), width)
     if point.problem is not None:
         return [*lines, *build_labelled("problem", point.problem, width, Tone.HARD, has_unicode=has_unicode)]
     checked = [each.record.checked_s for each in point.chain]
+    if is_simulated:
+        return [*lines, *build_labelled("restore", SIMULATED_POINT, width)]
     oldest = min((when for when in checked if when is not None), default=None)
     if oldest is not None and point.is_verified:
         lines += build_labelled("verified", f"all its files were found whole {ago(oldest, now_s)}", width)

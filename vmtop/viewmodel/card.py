@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from vmtop.actions.command import Command, SetBalloon
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.size import size_text
+from vmtop.actions.space import pool_words
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
@@ -263,7 +264,7 @@ _CONSISTENCY_TONES = {"complete": Tone.OK, "file systems": Tone.OK, "crash": Ton
 
 def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _frame: Frame) -> None:
     writer.fact("writes", _at_most(preview.write_bytes))
-    writer.fact("free there", _known(preview.free_bytes))
+    writer.fact("free there", _free(preview))
     pause = UNKNOWN_MARK if preview.pause_s is None else f"about {_pause_words(preview.pause_s)}"
     writer.fact("guest stands", pause)
     writer.fact("is worth", preview.consistency.value, _CONSISTENCY_TONES[preview.consistency.value])
@@ -273,7 +274,7 @@ def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _f
 
 def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame: Frame) -> None:
     writer.fact("copies", _at_most(preview.write_bytes))
-    writer.fact("free there", _known(preview.free_bytes))
+    writer.fact("free there", _free(preview))
     if preview.since is not None:
         writer.fact("since", preview.since)
     for index, path in enumerate(preview.files):
@@ -284,8 +285,10 @@ def _at_most(amount_bytes: int | None) -> str:
     return UNKNOWN_MARK if amount_bytes is None else f"at most {size_text(amount_bytes)}"
 
 
-def _known(amount_bytes: int | None) -> str:
-    return f"{UNKNOWN_MARK} that cannot be seen from here" if amount_bytes is None else size_text(amount_bytes)
+def _free(preview: SnapshotPreview | BackupPreview) -> str:
+    if preview.free_bytes is None:
+        return f"{UNKNOWN_MARK} that cannot be seen from here"
+    return pool_words(preview.free_bytes, preview.pool) if preview.pool else size_text(preview.free_bytes)
 
 
 def _pause_words(pause_s: float) -> str:

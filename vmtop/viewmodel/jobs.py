@@ -17,7 +17,8 @@ from vmtop.viewmodel.outcome import ACTION_WORDS
 from vmtop.viewmodel.sheet import Head, Page, Row, build_note, build_sheet, figure, make_page, plain, spinner, word
 from vmtop.viewmodel.tone import Line, Tone
 
-NOTHING_RUNS = "No job runs on any VM. In the table, k starts a backup of a VM and s takes a snapshot."
+NOTHING_RUNS = "No job runs on any VM."
+HOW_TO_START = "In the table, k starts a backup of a VM and s takes a snapshot."
 NOTHING_ENDED = "No job has ended since vmtop was started."
 STOPPED = "a disk, or the target of its backup, could not be written: make room, then Enter lets it go on"
 
@@ -81,7 +82,15 @@ def stopped_vms(frame: Frame) -> list[VmSample]:
     return [vm for vm in frame.sample.vms if vm.state is VmState.PAUSED and vm.state_reason == IO_ERROR]
 
 
-def build_jobs(frame: Frame, actions: Sequence[Action], *, now_s: float, width: int, has_unicode: bool) -> JobsPage:
+def build_jobs(
+    frame: Frame,
+    actions: Sequence[Action],
+    *,
+    now_s: float,
+    width: int,
+    has_unicode: bool,
+    can_start: bool = True,
+) -> JobsPage:
     """All jobs that run or ended, in lines of at most `width` cells.
 
     Args:
@@ -90,6 +99,7 @@ def build_jobs(frame: Frame, actions: Sequence[Action], *, now_s: float, width: 
         now_s: Wall clock of the frame's source, for how long ago jobs ended.
         width: Cells of a line.
         has_unicode: Characters beyond ASCII may be used.
+        can_start: The operator may start some.
     """
     vms = {vm.uuid: vm for vm in frame.vms}
     running, stopped = frame.jobs.running, stopped_vms(frame)
@@ -136,7 +146,7 @@ def build_jobs(frame: Frame, actions: Sequence[Action], *, now_s: float, width: 
             )
             for each in running
         ],
-        NOTHING_RUNS,
+        f"{NOTHING_RUNS} {HOW_TO_START}" if can_start else NOTHING_RUNS,
     )
     add(
         _ASKED,

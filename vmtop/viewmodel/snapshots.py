@@ -8,10 +8,10 @@ from vmtop.actions.backup_plan import backup_stamp, vm_folder
 from vmtop.actions.command import Command, DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.guard import check
 from vmtop.actions.situation import Situation
+from vmtop.actions.space import pool_words
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
-from vmtop.model.capability import Capability
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import FolderSample, SnapshotInfo, SnapshotRequest, StorageSample
 from vmtop.viewmodel.formats import format_age, format_bytes
@@ -148,10 +148,6 @@ def build_consequences(name: str, uuid: str, now: Situation, *, width: int, has_
     return lines
 
 
-ANYTHING = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)
-"""What a VM itself stands against is said even where nothing can be changed; the card has the last word."""
-
-
 def snapshot_choices(vm: VmMetrics, now: Situation) -> tuple[KindChoice, ...]:
     """The ways to take a snapshot of a VM, the one to be recommended first; those that are refused last.
 
@@ -243,6 +239,9 @@ def build_choice_words(choice: KindChoice, *, width: int, has_unicode: bool) -> 
     if isinstance(preview, SnapshotPreview):
         pause = "for an unknown time" if preview.pause_s is None else f"for about {_pause_words(preview.pause_s)}"
         lines += build_labelled("guest", f"stands still {pause}", width)
+        if preview.pool and preview.free_bytes is not None:
+            words = pool_words(preview.free_bytes, preview.pool)
+            lines += build_labelled("free", words, width, has_unicode=has_unicode)
         lines += build_labelled("revert", _CONSISTENCY_WORDS[preview.consistency], width)
         if not preview.is_revertible:
             lines += build_labelled("", "this libvirt cannot revert to it; 9.9 can", width, Tone.WARN)

@@ -10,7 +10,7 @@ from vmtop.backends.simulator.publish import Publisher
 from vmtop.backends.simulator.scenario import DEFAULT_SCENARIO, find_scenario, make_world
 from vmtop.backends.simulator.shared import SharedWorld
 from vmtop.errors import BackendError, ConnectError
-from vmtop.model.capability import Capability
+from vmtop.model.capability import EVERYTHING
 from vmtop.model.sample import FinishedJob, Sample
 
 if TYPE_CHECKING:  # the first picture does not wait for what acts
@@ -29,7 +29,7 @@ class SimulatorBackend:
 
     name = "simulator"
     is_simulated = True
-    capability = Capability(is_readonly=False, can_balloon=True, can_snapshot=True, can_backup=True)
+    capability = EVERYTHING
 
     def __init__(
         self,

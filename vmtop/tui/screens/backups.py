@@ -11,7 +11,7 @@ from vmtop.tui.keymap import Scope, bindings
 from vmtop.tui.messages import BackupFolderChosen, CommandAsked, RecoveryAsked
 from vmtop.tui.screens.snapshots import StorageScreen
 from vmtop.tui.view import View
-from vmtop.viewmodel.backups import NO_FOLDER, Recovery, build_backups, build_point, build_state
+from vmtop.viewmodel.backups import NO_FOLDER, UNABLE, Recovery, build_backups, build_point, build_state
 from vmtop.viewmodel.formats import cut_line, safe_text
 from vmtop.viewmodel.sheet import Page, build_note, build_title, make_page, plain
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -76,7 +76,9 @@ class BackupsScreen(StorageScreen):
         if isinstance(found, Recovery):
             return build_backups(found, now_s=self.now_s(view), width=width, has_unicode=has_unicode)
         text, tone = LOOKING, Tone.DIM
-        if not view.state.backup_folder:
+        if not view.is_readonly and not view.capability.can_backup:
+            text = UNABLE
+        elif not view.state.backup_folder:
             text = NO_FOLDER
         elif isinstance(found, ControlError):
             text, tone = f"{found}.", Tone.WARN
@@ -88,7 +90,12 @@ class BackupsScreen(StorageScreen):
         if point is None:
             return ()
         return build_point(
-            point, self.vm_name(view), now_s=self.now_s(view), width=width, has_unicode=view.state.has_unicode
+            point,
+            self.vm_name(view),
+            now_s=self.now_s(view),
+            width=width,
+            has_unicode=view.state.has_unicode,
+            is_simulated=view.is_simulated,
         )
 
     def _point(self, view: View) -> RecoveryPoint | None:

@@ -36,7 +36,12 @@ class JobsScreen(ListScreen):
         if view.frame is None:
             return Page(lines=(), keys=())
         page, self._choices = build_jobs(
-            view.frame, view.actions, now_s=self.now_s(view), width=width, has_unicode=view.state.has_unicode
+            view.frame,
+            view.actions,
+            now_s=self.now_s(view),
+            width=width,
+            has_unicode=view.state.has_unicode,
+            can_start=not view.is_readonly and view.capability.can_backup,
         )
         return page
 

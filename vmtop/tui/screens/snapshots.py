@@ -15,7 +15,6 @@ from vmtop.tui.screens.list import ListScreen
 from vmtop.tui.view import View
 from vmtop.viewmodel.sheet import Page, build_note, build_title, make_page, plain
 from vmtop.viewmodel.snapshots import (
-    ANYTHING,
     ASKING,
     KindChoice,
     build_choice_words,
@@ -82,7 +81,7 @@ class StorageScreen(ListScreen):
         storage = self.storage(view)
         if view.frame is None or storage is None or self.subject(view) is None:
             return None
-        return Situation(frame=view.frame, policy=view.policy, capability=ANYTHING, storage=storage)
+        return Situation(frame=view.frame, policy=view.policy, capability=view.capability, storage=storage)
 
     def make_excuse(self, view: View, width: int) -> Page:
         """Why there is nothing to show yet, or at all."""
