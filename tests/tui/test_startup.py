@@ -17,9 +17,10 @@ from tests.terminal_rig import TerminalRig
 from vmtop import cli
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.simulator.backend import SimulatorBackend
-from vmtop.errors import ConnectError
+from vmtop.errors import ConnectError, ControlError
 from vmtop.model.capability import Capability
 from vmtop.model.sample import Sample
+from vmtop.model.storage import StorageSample
 
 REFUSED = "nobody listens there"
 
@@ -46,6 +47,9 @@ class FailingBackend:
         if self._moment == "late":
             return Path(os.environ["VMTOP_TEST_TRIGGER"]).exists()
         return self._moment == "at once" or hasattr(sys.modules.get("vmtop.tui.app"), "VmtopApp")
+
+    def read_storage(self, uuid: str) -> StorageSample:
+        raise ControlError(REFUSED)
 
     def on_change(self, notify: Callable[[], None]) -> None:
         pass
