@@ -131,7 +131,7 @@ class Runner:
         try:
             return self._judge(command, newest, None)[1]
         except ControlError as error:
-            return Verdict(refusals=(explain(error),))
+            return Verdict(refusals=(explain(error),), refusal_code=error.exit_code)
 
     def read_storage(self, vm_uuid: str) -> StorageSample:
         """Disks, snapshots and checkpoints of a VM; may block.
@@ -269,9 +269,9 @@ def _do(command: Command, control: Control) -> float | None:
         case DeleteSnapshot():
             control.delete_snapshot(command.uuid, command.name)
         case CancelJob():
-            control.cancel_job(command.uuid)
+            control.cancel_job(command.uuid, command.disk)
         case LimitJob():
-            control.limit_job(command.uuid, command.bytes_per_s)
+            control.limit_job(command.uuid, command.bytes_per_s, command.disk)
         case ResumeVm():
             control.resume(command.uuid)
         case _:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from vmtop.backends.libvirt_job_parse import JobStats, is_end_of, parse_block_job, parse_job
+from vmtop.backends.libvirt_job_parse import JobStats, add_limits, is_end_of, parse_block_job, parse_job
 from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
 from vmtop.backends.libvirt_parse import parse_facts_in
 from vmtop.backends.libvirt_storage_parse import parse_disks_in
@@ -216,26 +216,38 @@ def survey(binding: Any, connection: Any, questions: Mapping[str, Question], fin
 def _ask_jobs(binding: Any, domain: Any, question: Question, finding: Finding) -> None:
     try:
         info = domain.jobInfo()
-        job = parse_job(info, domain.jobStats()) if info[0] else None
     except binding.libvirtError:
-        # It ended in between, something else holds it, or this driver knows no jobs: what is known of it stays.
+        # Something else holds the VM, or this driver knows no jobs: what is known of it stays.
         return
+    job = parse_job(info, _ask_stats(binding, domain)) if info[0] else None
     block_jobs: Sequence[JobSample] = [each for each in question.followed if each.disk is not None]
     if question.wants_block_jobs:
         disks = question.disks if finding.disks is None else finding.disks
-        block_jobs = [each for disk in disks if (each := _ask_block_job(binding, domain, disk)) is not None]
+        infos = {disk: _ask_block_job(binding, domain, disk) for disk in disks}
+        block_jobs = [each for disk, info in infos.items() if (each := parse_block_job(info, disk)) is not None]
+        job = None if job is None else add_limits(job, tuple(infos.values()))
     finding.jobs = (*block_jobs,) if job is None else (job, *block_jobs)
     followed = next((each for each in question.followed if each.disk is None), None)
     if followed is not None and (job is None or job.kind is not followed.kind):
         finding.ended = _ask_end(binding, domain, followed)
 
 
-def _ask_block_job(binding: Any, domain: Any, disk: str) -> JobSample | None:
+def _ask_stats(binding: Any, domain: Any) -> JobStats:
     try:
-        return parse_block_job(domain.blockJobInfo(disk), disk)
+        stats: JobStats = domain.jobStats()
+    except binding.libvirtError:
+        # While libvirt 9.0 deletes a snapshot it knows only that something runs.
+        return {}
+    return stats
+
+
+def _ask_block_job(binding: Any, domain: Any, disk: str) -> Mapping[str, int]:
+    try:
+        info: Mapping[str, int] = domain.blockJobInfo(disk, binding.VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES)
     except binding.libvirtError:
         # The disk was unplugged, or this driver knows no block jobs.
-        return None
+        return {}
+    return info
 
 
 def _ask_end(binding: Any, domain: Any, followed: JobSample) -> JobStats | None:
