@@ -38,6 +38,7 @@ from vmtop.backends.base import Control
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.command_line.session import FrameReader, ReadOnlySource
+from vmtop.derive.job import JobMetrics
 from vmtop.derive.metrics import UsedSource
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY, Policy
@@ -505,6 +506,14 @@ class TestBackups:
         assert operator.runner.judge(balloon(store, 95)).refusals == (), "a balloon may be moved"
 
         assert operator.do(LimitJob(uuid=store.uuid, bytes_per_s=MIB))[0] is Ending.DONE
+
+        def running() -> JobMetrics:
+            (job,) = operator.reader.frame().jobs.running
+            return job
+
+        operator.look_until(lambda: running().job.limit_bytes_per_s == MIB, "the limit to be told")
+        assert running().job.disks == 1
+        assert (running().rate_bytes_per_s or 0.0) <= MIB, "the rate forgets what was before the limit"
         assert operator.do(CancelJob(uuid=store.uuid))[0] is Ending.DONE
         assert outcome_of(operator.end(backup)) == (Ending.CANCELLED, CANCELLED)
         self.assert_nothing_left(folder, store)
