@@ -581,6 +581,17 @@ def test_a_snapshot_that_is_being_deleted_without_statistics_is_shown_with_its_m
     ]
 
 
+def test_a_backup_whose_statistics_fail_for_a_while_stays_one(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.job = BACKUP
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    for code in (1, 38, 68):
+        vm.job_error = FakeError(code, "no statistics")
+        for _ in range(3):
+            assert [job.kind for job in rig.read(backend).vms[0].jobs] == [JobKind.BACKUP]
+
+
 def test_an_internal_snapshot_that_lets_nobody_ask_is_shown_as_a_job(rig: Rig) -> None:
     (vm,) = make_fake_vms(1)
     backend = rig.backend(vm)

@@ -15,12 +15,15 @@ from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
 from vmtop.backends.libvirt_parse import parse_facts_in
 from vmtop.backends.libvirt_storage_parse import parse_disks_in
 from vmtop.backends.libvirt_xml import parse_xml
-from vmtop.model.sample import JobSample, VmFacts
+from vmtop.model.sample import JobKind, JobSample, VmFacts
 
 FACTS_S = 60.0
 """A definition is read again after this time: no event tells of a new statistics period."""
 
 NEVER = -math.inf
+
+_INTERNAL_ERROR = 1
+"""VIR_ERR_INTERNAL_ERROR."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,12 +217,13 @@ def survey(binding: Any, connection: Any, questions: Mapping[str, Question], fin
 
 
 def _ask_jobs(binding: Any, domain: Any, question: Question, finding: Finding) -> None:
+    followed = next((each for each in question.followed if each.disk is None), None)
     try:
         info = domain.jobInfo()
+        job = parse_job(info, _ask_stats(binding, domain, followed)) if info[0] else None
     except binding.libvirtError:
-        # Something else holds the VM, or this driver knows no jobs: what is known of it stays.
+        # It ended in between, something else holds it, or this driver knows no jobs: what is known of it stays.
         return
-    job = parse_job(info, _ask_stats(binding, domain)) if info[0] else None
     block_jobs: Sequence[JobSample] = [each for each in question.followed if each.disk is not None]
     if question.wants_block_jobs:
         disks = question.disks if finding.disks is None else finding.disks
@@ -227,15 +231,17 @@ def _ask_jobs(binding: Any, domain: Any, question: Question, finding: Finding) -
         block_jobs = [each for disk, info in infos.items() if (each := parse_block_job(info, disk)) is not None]
         job = None if job is None else add_limits(job, tuple(infos.values()))
     finding.jobs = (*block_jobs,) if job is None else (job, *block_jobs)
-    followed = next((each for each in question.followed if each.disk is None), None)
     if followed is not None and (job is None or job.kind is not followed.kind):
         finding.ended = _ask_end(binding, domain, followed)
 
 
-def _ask_stats(binding: Any, domain: Any) -> JobStats:
+def _ask_stats(binding: Any, domain: Any, followed: JobSample | None) -> JobStats:
     try:
         stats: JobStats = domain.jobStats()
-    except binding.libvirtError:
+    except binding.libvirtError as error:
+        is_known = followed is not None and followed.kind is not JobKind.OTHER
+        if is_known or error.get_error_code() != _INTERNAL_ERROR:
+            raise
         # While libvirt 9.0 deletes a snapshot it knows only that something runs.
         return {}
     return stats
