@@ -10,8 +10,8 @@ from vmtop.derive.frame import Frame
 from vmtop.derive.job import JobMetrics
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
-from vmtop.model.sample import FinishedJob, JobKind, JobSample, VmSample, VmState
-from vmtop.viewmodel.columns import CONDITION_TONES
+from vmtop.model.sample import FinishedJob, JobKind, VmSample, VmState
+from vmtop.viewmodel.columns import CONDITION_TONES, limit_words
 from vmtop.viewmodel.formats import bar, format_age, format_bytes, format_rate, format_ratio, safe_text
 from vmtop.viewmodel.outcome import ACTION_WORDS
 from vmtop.viewmodel.sheet import Head, Page, Row, build_note, build_sheet, figure, make_page, plain, spinner, word
@@ -167,17 +167,12 @@ def describe_job(each: JobMetrics) -> str:
         words.append(f"stalled for {duration_words(each.still_s)}")
     elif each.rate_bytes_per_s is not None:
         words.append(format_rate(each.rate_bytes_per_s))
-    if job.limit_bytes_per_s:
-        words.append(f"limited to {format_rate(job.limit_bytes_per_s)}{_each_disk(job)}")
+    words += limit_words(job)
     if each.left_s is not None:
         words.append(f"{duration_words(each.left_s)} left")
     elif job.elapsed_s is not None:
         words.append(f"runs for {duration_words(job.elapsed_s)}")
     return ", ".join(words)
-
-
-def _each_disk(job: JobSample) -> str:
-    return " for each disk" if job.disk is None and job.disks != 1 else ""
 
 
 def _kind(kind: JobKind, disk: str | None, has_unicode: bool) -> str:
