@@ -215,9 +215,20 @@ def make_job(
     elapsed_s: float | None = 12.0,
     processed_bytes: int | None = 3 * GIB,
     total_bytes: int | None = 10 * GIB,
+    disk: str | None = None,
+    limit_bytes_per_s: int | None = None,
+    disks: int | None = None,
 ) -> JobSample:
     """A backup that is at 30 %."""
-    return JobSample(kind=kind, elapsed_s=elapsed_s, processed_bytes=processed_bytes, total_bytes=total_bytes)
+    return JobSample(
+        kind=kind,
+        elapsed_s=elapsed_s,
+        processed_bytes=processed_bytes,
+        total_bytes=total_bytes,
+        disk=disk,
+        limit_bytes_per_s=limit_bytes_per_s,
+        disks=disks,
+    )
 
 
 GUEST = make_guest()

@@ -235,4 +235,6 @@ def test_output_without_unicode_is_ascii_from_end_to_end() -> None:
 
 def test_version_and_help_answer_without_a_source() -> None:
     assert run("--version").stdout.startswith("vmtop ")
-    assert "--connect" in run("--help").stdout
+    told = run("--help").stdout
+    assert "--connect" in told
+    assert "when a signal ends it: 129 hung up, 130 interrupted, 143 terminated" in told

@@ -44,7 +44,8 @@ commands:
 {_COMMAND_LINES}
   each with --help, --json and, where it changes something, --dry-run and --yes
 
-exit codes: 0 done, 1 error or refused, 2 usage, 3 no connection, 4 no permission, 5 no VM matched, 130 interrupted
+exit codes: 0 done, 1 error or refused, 2 usage, 3 no connection, 4 no permission, 5 no VM matched;
+  when a signal ends it: 129 hung up, 130 interrupted, 143 terminated
 files: $XDG_CONFIG_HOME/vmtop/config.toml, /etc/vmtop/config.toml; VMTOP_* variables win over them
 """
 

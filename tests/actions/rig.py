@@ -60,11 +60,11 @@ class FakeControl:
     def start_backup(self, uuid: str, request: BackupRequest) -> None:
         self._note("start_backup", uuid, request)
 
-    def cancel_job(self, uuid: str) -> None:
-        self._note("cancel_job", uuid)
+    def cancel_job(self, uuid: str, disk: str | None) -> None:
+        self._note("cancel_job", uuid, disk)
 
-    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
-        self._note("limit_job", uuid, bytes_per_s)
+    def limit_job(self, uuid: str, bytes_per_s: int, disk: str | None) -> None:
+        self._note("limit_job", uuid, bytes_per_s, disk)
 
     def delete_checkpoint(self, uuid: str, name: str) -> None:
         self._note("delete_checkpoint", uuid, name)
@@ -184,7 +184,7 @@ class Rig:
     def records(self) -> list[AuditRecord]:
         return list(self.audit.read())
 
-    def end_backup(self, *, is_good: bool | None, error: str | None = None) -> None:
+    def end_backup(self, *, is_good: bool | None, error: str | None = None, is_cancelled: bool = False) -> None:
         """The hypervisor tells with the next frame that the backup ended."""
         self.vm["jobs"] = ()
         self.finished = (
@@ -197,5 +197,6 @@ class Rig:
                 ended_s=self.clock.time(),
                 elapsed_s=0.0,
                 processed_bytes=3 * GIB,
+                is_cancelled=is_cancelled,
             ),
         )

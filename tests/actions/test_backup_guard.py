@@ -198,7 +198,7 @@ BLOCK = JobSample(kind=JobKind.BLOCK_COMMIT, elapsed_s=None, processed_bytes=1, 
     [
         (make_vm(), "no job runs on vm-0001"),
         (make_vm(jobs=(make_job(kind=JobKind.MIGRATION_IN),)), "cannot cancel this kind of job: migration in"),
-        (make_vm(jobs=(BLOCK,)), "only jobs of single disks run"),
+        (make_vm(jobs=(BLOCK,)), "only jobs of single disks run, so name the disk: block commit of vda"),
     ],
 )
 def test_only_jobs_that_can_be_cancelled_are(vm: VmSample, reason: str) -> None:
@@ -218,11 +218,72 @@ def test_cancelling_a_backup_says_what_is_lost() -> None:
     [
         (make_vm(), MIB, "no backup runs on vm-0001, and other jobs cannot be limited"),
         (make_vm(jobs=(PULL,)), MIB, "it is a pull backup"),
+        (make_vm(jobs=(BLOCK,)), MIB, "no backup runs on vm-0001; to limit the job of a disk, name it: block commit"),
         (make_vm(jobs=(make_job(),)), -1, "a rate cannot be below 0"),
     ],
 )
 def test_only_a_push_backup_is_limited(vm: VmSample, rate: int, reason: str) -> None:
     assert reason in refusal(LimitJob(uuid=ID, bytes_per_s=rate), situate(vm))
+
+
+def of_disk(kind: JobKind, *, is_ready: bool = False) -> JobSample:
+    return JobSample(kind=kind, elapsed_s=None, processed_bytes=2 if is_ready else 1, total_bytes=2, disk="vda")
+
+
+@pytest.mark.parametrize(
+    ("job", "warning"),
+    [
+        (of_disk(JobKind.BLOCK_COMMIT), "what was merged so far stays merged, and the chain of images stays as it is"),
+        (of_disk(JobKind.BLOCK_COMMIT, is_ready=True), "all is merged and follows the guest's writes"),
+        (of_disk(JobKind.BLOCK_COPY), "the copy is not complete; it is left as it is to whoever began it"),
+        (of_disk(JobKind.BLOCK_COPY, is_ready=True), "the copy is complete and follows the guest's writes"),
+        (of_disk(JobKind.BLOCK_PULL), "what was pulled so far stays, and the chain of images stays as it is"),
+        (of_disk(JobKind.BLOCK_PULL, is_ready=True), "what was pulled so far stays"),
+    ],
+)
+def test_cancelling_the_job_of_a_disk_says_what_becomes_of_it(job: JobSample, warning: str) -> None:
+    verdict = check(CancelJob(uuid=ID, kind=job.kind, disk="vda"), situate(make_vm(jobs=(job,))))
+    assert verdict.refusals == ()
+    (said,) = verdict.warnings
+    assert said.startswith(warning)
+    limit = LimitJob(uuid=ID, bytes_per_s=MIB, kind=job.kind, disk="vda")
+    assert check(limit, situate(make_vm(jobs=(job,)))).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "disk", "reason"),
+    [
+        ((), "vda", "no job runs on vm-0001"),
+        ((BLOCK,), "vdb", "no job of its own runs on the disk vdb of vm-0001; there is: block commit of vda"),
+        ((make_job(),), "vda", "no job of its own runs on the disk vda of vm-0001; there is: none of any other disk"),
+        (
+            (make_job(kind=JobKind.MIGRATION_OUT), of_disk(JobKind.BLOCK_COPY)),
+            "vda",
+            "migration out of vm-0001 has to end first: libvirt lets this wait for it",
+        ),
+        (
+            (make_job(kind=JobKind.OTHER), BLOCK),
+            "vda",
+            "job of vm-0001 has to end first: libvirt lets this wait for it",
+        ),
+    ],
+)
+def test_the_job_of_a_disk_that_cannot_be_changed_is_refused_at_once(
+    jobs: tuple[JobSample, ...], disk: str, reason: str
+) -> None:
+    assert reason in refusal(CancelJob(uuid=ID, disk=disk), situate(make_vm(jobs=jobs)))
+    if jobs:
+        assert reason in refusal(LimitJob(uuid=ID, bytes_per_s=MIB, disk=disk), situate(make_vm(jobs=jobs)))
+
+
+def test_the_job_of_one_disk_may_be_cancelled_beside_a_backup_of_others() -> None:
+    now = situate(make_vm(jobs=(make_job(), BLOCK)))
+    assert not check(CancelJob(uuid=ID, kind=JobKind.BLOCK_COMMIT, disk="vda"), now).is_refused
+
+
+def test_a_job_of_which_libvirt_says_nothing_may_go_on_whoever_cancels_it() -> None:
+    verdict = check(CancelJob(uuid=ID), situate(make_vm(jobs=(make_job(kind=JobKind.OTHER),))))
+    assert verdict.warnings == ("libvirt does not say what this job is; some go on whoever cancels them",)
 
 
 def test_a_push_backup_may_be_limited() -> None:

@@ -43,6 +43,16 @@ QUIET = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY, is_quiesced=True
         (LimitJob(uuid=ID, bytes_per_s=20 * MIB), "limit the backup of web-1 to 20M/s for each disk"),
         (LimitJob(uuid=ID, bytes_per_s=0), "let the backup of web-1 run as fast as it can"),
         (ResumeVm(uuid=ID), "let web-1 go on"),
+        (CancelJob(uuid=ID, disk="vda"), "cancel the job of vda of web-1"),
+        (CancelJob(uuid=ID, disk="vda", kind=JobKind.BLOCK_COPY), "cancel the block copy of vda of web-1"),
+        (
+            LimitJob(uuid=ID, bytes_per_s=20 * MIB, disk="vda", kind=JobKind.BLOCK_COMMIT),
+            "limit the block commit of vda of web-1 to 20M/s",
+        ),
+        (
+            LimitJob(uuid=ID, bytes_per_s=0, disk="vda", kind=JobKind.BLOCK_COMMIT),
+            "let the block commit of vda of web-1 run as fast as it can",
+        ),
     ],
 )
 def test_a_command_says_what_it_is(command: Command, sentence: str) -> None:

@@ -84,8 +84,8 @@ COPYING = {"jobs": (make_job(),)}
         (TakeSnapshot(uuid=ID, request=DISKS), {}, ("take_snapshot", ID, DISKS)),
         (RevertSnapshot(uuid=ID, name="old"), {}, ("revert_snapshot", ID, "old")),
         (DeleteSnapshot(uuid=ID, name="old"), {}, ("delete_snapshot", ID, "old")),
-        (CancelJob(uuid=ID), COPYING, ("cancel_job", ID)),
-        (LimitJob(uuid=ID, bytes_per_s=MIB), COPYING, ("limit_job", ID, MIB)),
+        (CancelJob(uuid=ID), COPYING, ("cancel_job", ID, None)),
+        (LimitJob(uuid=ID, bytes_per_s=MIB), COPYING, ("limit_job", ID, MIB, None)),
         (ResumeVm(uuid=ID), PAUSED, ("resume", ID)),
     ],
 )
@@ -406,7 +406,7 @@ def test_cancelling_does_not_wait_behind_what_it_cancels(tmp_path: Path) -> None
     rig.see()
     rig.runner.submit(CancelJob(uuid=ID))
     rig.work.pop()()
-    assert rig.asked() == [("cancel_job", ID)]
+    assert rig.asked() == [("cancel_job", ID, None)]
 
 
 def test_an_overdue_answer_is_pending_and_the_answer_still_counts(rig: Rig) -> None:
@@ -621,13 +621,48 @@ def test_a_backup_that_is_refused_deletes_no_checkpoint_for_it_would_be_of_anoth
     assert [call[0] for call in rig.asked()] == ["start_backup"]
 
 
+def test_a_backup_that_somebody_cancelled_is_called_cancelled_and_not_failed(rig: Rig) -> None:
+    begin_backup(rig)
+    rig.end_backup(is_good=False, error="Operation canceled", is_cancelled=True)
+    rig.second(1)
+    assert last(rig) == (Ending.CANCELLED, "nothing of it is left")
+    assert rig.asked()[-1] == ("delete_checkpoint", ID, CHECKPOINT)
+    (ended,) = [record for record in rig.records() if record.outcome is not None]
+    assert (ended.outcome, ended.text) == ("cancelled", "nothing of it is left")
+    outcome = only(rig).outcome
+    assert outcome is not None
+    assert outcome.exit_code == 1
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(29, 4), (45, 4), (88, 4), (55, 1), (None, 1)])
+def test_what_libvirt_does_not_allow_has_an_exit_code_of_its_own(
+    tmp_path: Path, code: int | None, exit_code: int
+) -> None:
+    rig = Rig(tmp_path, jobs=(make_job(),))
+    rig.control.errors["cancel_job"] = ControlError("no", code)
+    rig.runner.submit(CancelJob(uuid=ID))
+    outcome = only(rig).outcome
+    assert outcome is not None
+    assert (outcome.ending, outcome.exit_code) == (Ending.FAILED, exit_code)
+
+
+def test_who_may_not_even_look_at_disks_learns_it_with_the_same_exit_code(rig: Rig) -> None:
+    rig.source.storage = ControlError("no", 88)
+    verdict = rig.runner.judge(TakeSnapshot(uuid=ID, request=DISKS))
+    assert (verdict.refusals, verdict.refusal_code) == (("you are not allowed to do this: no",), 4)
+    rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
+    outcome = only(rig).outcome
+    assert outcome is not None
+    assert outcome.exit_code == 4
+
+
 def test_what_cannot_be_cleared_away_is_named(rig: Rig) -> None:
     rig.control.errors["delete_checkpoint"] = ControlError("busy", 68)
     begin_backup(rig)
-    rig.end_backup(is_good=False, error="Operation canceled")
+    rig.end_backup(is_good=False, error="Operation canceled", is_cancelled=True)
     rig.second(1)
     assert last(rig)[1] == (
-        f"Operation canceled; its checkpoint {CHECKPOINT} is deleted as soon as the VM runs, for it cannot be now: "
+        f"its checkpoint {CHECKPOINT} is deleted as soon as the VM runs, for it cannot be now: "
         "another job held the VM for too long: busy"
     )
 
@@ -954,4 +989,21 @@ def test_another_job_than_the_one_confirmed_is_not_cancelled(tmp_path: Path) -> 
     rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.SNAPSHOT))
     assert last(rig) == (Ending.REFUSED, "the snapshot of web-1 is over; what runs now is: backup")
     rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.BACKUP))
-    assert rig.asked() == [("cancel_job", ID)]
+    assert rig.asked() == [("cancel_job", ID, None)]
+
+
+def test_another_job_of_a_disk_than_the_one_confirmed_is_neither_cancelled_nor_limited(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, jobs=(make_job(kind=JobKind.BLOCK_COPY, disk="vda"),))
+    for command in (
+        CancelJob(uuid=ID, kind=JobKind.BLOCK_COMMIT, disk="vda"),
+        LimitJob(uuid=ID, bytes_per_s=MIB, kind=JobKind.BLOCK_COMMIT, disk="vda"),
+    ):
+        rig.runner.submit(command)
+        assert last(rig)[0] is Ending.REFUSED
+        assert "the block commit of vda of web-1 is over; what runs now is: block copy" in last(rig)[1]
+    rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.BLOCK_COPY, disk="vdb"))
+    assert last(rig)[1] == "no job of its own runs on the disk vdb of web-1; there is: block copy of vda"
+    assert rig.asked() == []
+    rig.runner.submit(LimitJob(uuid=ID, bytes_per_s=MIB, kind=JobKind.BLOCK_COPY, disk="vda"))
+    rig.runner.submit(CancelJob(uuid=ID, kind=JobKind.BLOCK_COPY, disk="vda"))
+    assert rig.asked() == [("limit_job", ID, MIB, "vda"), ("cancel_job", ID, "vda")]

@@ -80,6 +80,8 @@ class FakeVm:
     """While it runs: state and reason."""
     xml: str = XML.format(period_s=5)
     job: tuple[list[int], dict[str, int]] = IDLE
+    job_error: FakeError | None = None
+    """Of the call for its statistics."""
     completed: Mapping[str, int | str | bool] = field(default_factory=lambda: {"type": 0})
     """Statistics of the job that ended last."""
     block_jobs: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -147,6 +149,7 @@ class FakeLibvirt:
     VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES = 1
     VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL = 1024
     VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL = 1024
+    VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES = 1
 
     def __init__(self, *vms: FakeVm, total_kib: int = 1000, driver: str = "QEMU") -> None:
         self.vms = list(vms)
@@ -322,6 +325,8 @@ class FakeDomain:
         return self._vm.job[0]
 
     def jobStats(self, flags: int = 0) -> Mapping[str, int | str | bool]:
+        if not flags and self._vm.job_error is not None:
+            raise self._vm.job_error
         return self._vm.completed if flags else self._vm.job[1]
 
     def blockJobInfo(self, disk: str, flags: int = 0) -> dict[str, int]:
@@ -350,6 +355,11 @@ class FakeDomain:
 
     def abortJob(self) -> None:
         self._act("abortJob")
+
+    def blockJobAbort(self, disk: str, flags: int) -> None:
+        if disk not in self._vm.block_jobs:
+            raise FakeError(8, f"disk {disk} does not have an active block job")
+        self._act("blockJobAbort", disk, flags)
 
     def resume(self) -> None:
         self._act("resume")

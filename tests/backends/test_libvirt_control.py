@@ -101,7 +101,7 @@ def test_a_refusal_has_libvirts_words_and_number_and_what_now(
 
 def test_a_vm_that_is_gone_is_a_refusal(bench: Bench) -> None:
     with pytest.raises(ControlError, match=r"Domain not found. Nothing was done") as refusal:
-        bench.control.cancel_job(vm_uuid(9))
+        bench.control.cancel_job(vm_uuid(9), None)
     assert refusal.value.code == 42
 
 
@@ -214,9 +214,52 @@ def test_a_backup_that_can_be_neither_limited_nor_cancelled_is_not_called_cancel
     assert failure.value.code is None, "it began, so that its end is to be followed"
 
 
+def test_the_job_of_a_disk_is_limited_and_cancelled_without_a_change_of_images(bench: Bench) -> None:
+    bench.vm.block_jobs = {"vda": {"type": 2, "bandwidth": 0, "cur": 1, "end": 9}}
+    bench.control.limit_job(bench.vm.uuid, 1000, "vda")
+    bench.control.cancel_job(bench.vm.uuid, "vda")
+    # 1 is VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES; 0 neither pivots nor returns before it is over.
+    assert bench.vm.calls == [("blockJobSetSpeed", "vda", 1000, 1), ("blockJobAbort", "vda", 0)]
+
+
+def test_a_disk_without_a_job_is_refused_in_the_words_of_libvirt(bench: Bench) -> None:
+    with pytest.raises(ControlError, match=r"disk vda does not have an active block job. Nothing was done"):
+        bench.control.cancel_job(bench.vm.uuid, "vda")
+    with pytest.raises(ControlError, match=r"disk vda does not have an active block job. Nothing was done"):
+        bench.control.limit_job(bench.vm.uuid, 1000, "vda")
+
+
+def test_a_backup_that_began_meanwhile_is_not_taken_for_the_job_of_its_disk(bench: Bench) -> None:
+    bench.vm.block_jobs = {"vda": {"type": 5, "bandwidth": 0, "cur": 1, "end": 9}}
+    with pytest.raises(ControlError, match="the disk vda is being backed up, and has no job of its own"):
+        bench.control.cancel_job(bench.vm.uuid, "vda")
+    with pytest.raises(ControlError, match="the disk vda is being backed up, and has no job of its own"):
+        bench.control.limit_job(bench.vm.uuid, 1000, "vda")
+    assert bench.vm.calls == []
+
+
+def test_who_may_not_connect_to_act_gets_the_exit_code_of_that(bench: Bench) -> None:
+    bench.daemon.open_error = FakeError(45, "authentication failed", 7)
+    with pytest.raises(ControlError, match="authentication failed") as refusal:
+        bench.control.resume(bench.vm.uuid)
+    assert refusal.value.exit_code == 4
+    bench.daemon.open_error = FakeError(38, "Failed to connect socket", 7)
+    with pytest.raises(ControlError) as refusal:
+        bench.control.resume(bench.vm.uuid)
+    assert refusal.value.exit_code == 3
+
+
+@pytest.mark.parametrize("code", [29, 88])
+def test_what_libvirt_does_not_allow_has_an_exit_code_of_its_own(bench: Bench, code: int) -> None:
+    bench.vm.refusal = FakeError(code, "operation forbidden")
+    with pytest.raises(ControlError, match="The user that vmtop runs as needs the right to manage VMs") as refusal:
+        bench.control.resume(bench.vm.uuid)
+    assert refusal.value.exit_code == 4
+
+
 def test_a_limit_of_no_backup_is_refused(bench: Bench) -> None:
     with pytest.raises(ControlError, match=r"no domain backup job present. It has ended meanwhile") as refusal:
-        bench.control.limit_job(bench.vm.uuid, 1000)
+        bench.control.limit_job(bench.vm.uuid, 1000, None)
     assert refusal.value.code == 104
 
 
@@ -339,8 +382,8 @@ def test_snapshots_of_the_test_driver_are_taken_listed_reverted_and_deleted(
 @pytest.mark.parametrize(
     "act",
     [
-        lambda control, uuid: control.cancel_job(uuid),
-        lambda control, uuid: control.limit_job(uuid, 5),
+        lambda control, uuid: control.cancel_job(uuid, None),
+        lambda control, uuid: control.limit_job(uuid, 5, None),
         lambda control, uuid: control.start_backup(uuid, BackupRequest(targets={}, formats={}, checkpoint=None)),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vmtop.backends.libvirt_job_parse import (
+    add_limits,
     is_end_of,
     parse_block_job,
     parse_finished_block_job,
@@ -101,6 +102,42 @@ def test_ends_of_real_jobs(
     assert (job.elapsed_s, job.processed_bytes) == (elapsed_s, processed_bytes)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_cancelled"),
+    [("backup", False), ("backup canceled", True), ("backup target full", False), ("pull backup ended", False)],
+)
+def test_a_cancelled_backup_is_told_from_one_that_failed(name: str, is_cancelled: bool) -> None:
+    assert finished(name).is_cancelled is is_cancelled
+
+
+def info_of(limit: int, number: int = 5) -> dict[str, int]:
+    return {"type": number, "bandwidth": limit, "cur": 1, "end": 9}
+
+
+@pytest.mark.parametrize(
+    ("infos", "limit", "disks"),
+    [
+        ([], None, None),
+        ([{}], None, None),
+        ([info_of(0)], 0, 1),
+        ([info_of(7), {}, info_of(7)], 7, 2),
+        ([info_of(7), info_of(9)], None, 2),
+        ([info_of(7), info_of(9, number=2)], 7, 1),
+    ],
+)
+def test_the_limit_of_a_backup_is_that_of_its_disks(
+    infos: list[dict[str, int]], limit: int | None, disks: int | None
+) -> None:
+    backup = JobSample(kind=JobKind.BACKUP, elapsed_s=1.0, processed_bytes=1, total_bytes=2)
+    job = add_limits(backup, infos)
+    assert (job.limit_bytes_per_s, job.disks, job.disk) == (limit, disks, None)
+
+
+def test_a_job_without_statistics_is_one_of_which_nothing_is_known() -> None:
+    job = parse_job([2, *[0] * 11], {})
+    assert job == JobSample(kind=JobKind.OTHER, elapsed_s=None, processed_bytes=None, total_bytes=None)
+
+
 def test_statistics_of_an_old_libvirt_say_by_their_type_how_a_job_ended() -> None:
     old = {"operation": 5, "time_elapsed": 10}
     for number, is_good in ((3, True), (4, False), (5, False)):
@@ -144,14 +181,15 @@ def test_block_jobs(info: dict[str, int], expected: tuple[JobKind, int | None, i
 @pytest.mark.parametrize(
     ("number", "status", "expected"),
     [
-        (4, 0, (JobKind.BLOCK_COMMIT, True, None)),
-        (2, 1, (JobKind.BLOCK_COPY, False, None)),
-        (1, 2, (JobKind.BLOCK_PULL, False, "canceled")),
+        (4, 0, (JobKind.BLOCK_COMMIT, True, False)),
+        (2, 1, (JobKind.BLOCK_COPY, False, False)),
+        (1, 2, (JobKind.BLOCK_PULL, False, True)),
         (4, 3, None),
         (5, 0, None),
         (77, 0, None),
     ],
 )
-def test_ends_of_block_jobs(number: int, status: int, expected: tuple[JobKind, bool, str | None] | None) -> None:
-    job = parse_finished_block_job("u", "vm", number, status, NOW_S)
-    assert (job and (job.kind, job.is_good, job.error)) == expected
+def test_ends_of_block_jobs(number: int, status: int, expected: tuple[JobKind, bool, bool] | None) -> None:
+    job = parse_finished_block_job("u", "vm", "vda", number, status, NOW_S)
+    assert (job and (job.kind, job.is_good, job.is_cancelled)) == expected
+    assert job is None or (job.disk, job.error) == ("vda", None)

@@ -540,10 +540,56 @@ def test_a_block_job_is_seen_when_something_hints_at_it_followed_and_told_when_i
     vms[1].block_jobs = {}
     rig.daemon.announce(event, vms[1], "vda", 4, 0)
     sample = rig.read(backend)
-    assert [(job.kind, job.is_good) for job in sample.finished] == [(JobKind.BLOCK_COMMIT, True)]
+    assert [(job.kind, job.disk, job.is_good) for job in sample.finished] == [(JobKind.BLOCK_COMMIT, "vda", True)]
     read_until(rig, backend, lambda sample: by_name(sample)["vm2"].jobs == ())
     for number in (0, 2):
         assert vms[number].block_job_asks == asked[number], "nothing hints at a job there"
+
+
+def test_the_limit_of_a_backup_is_read_where_a_backup_runs_and_nowhere_else(rig: Rig) -> None:
+    vms = make_fake_vms(3)
+    for vm in vms:
+        vm.xml = DISK_XML
+    backend = rig.backend(*vms)
+    read_until(rig, backend, lambda _: all(vm.block_job_asks for vm in vms))
+    asked = [vm.block_job_asks for vm in vms]
+    vms[1].job, vms[1].block_jobs = BACKUP, {"vda": {"type": 5, "bandwidth": 5000, "cur": 4, "end": 9}}
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, vms[1], "vda", 5, 3)
+
+    def limits(sample: Sample) -> list[tuple[JobKind, int | None, int | None]]:
+        return [(job.kind, job.limit_bytes_per_s, job.disks) for job in by_name(sample)["vm2"].jobs]
+
+    read_until(rig, backend, lambda sample: limits(sample) == [(JobKind.BACKUP, 5000, 1)])
+    vms[1].block_jobs = {"vda": {"type": 5, "bandwidth": 0, "cur": 4, "end": 9}}
+    read_until(rig, backend, lambda sample: limits(sample) == [(JobKind.BACKUP, 0, 1)])
+    for number in (0, 2):
+        assert vms[number].block_job_asks == asked[number], "no job runs there"
+
+
+def test_a_snapshot_that_is_being_deleted_without_statistics_is_shown_with_its_merge(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.xml = DISK_XML
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda _: vm.block_job_asks > 0)
+    vm.job, vm.job_error = ([2, *[0] * 11], {"type": 0}), FakeError(1, "internal error: invalid job statistics type")
+    vm.block_jobs = {"vda": COMMIT}
+    rig.daemon.announce(FakeLibvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, vm, "vda", 4, 3)
+    sample = read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    assert [(job.kind, job.disk) for job in sample.vms[0].jobs] == [
+        (JobKind.OTHER, None),
+        (JobKind.BLOCK_COMMIT, "vda"),
+    ]
+
+
+def test_a_backup_whose_statistics_fail_for_a_while_stays_one(rig: Rig) -> None:
+    (vm,) = make_fake_vms(1)
+    vm.job = BACKUP
+    backend = rig.backend(vm)
+    read_until(rig, backend, lambda sample: sample.vms[0].jobs != ())
+    for code in (1, 38, 68):
+        vm.job_error = FakeError(code, "no statistics")
+        for _ in range(3):
+            assert [job.kind for job in rig.read(backend).vms[0].jobs] == [JobKind.BACKUP]
 
 
 def test_an_internal_snapshot_that_lets_nobody_ask_is_shown_as_a_job(rig: Rig) -> None:

@@ -233,7 +233,7 @@ def test_ctrl_c_leaves_a_balloon_where_it_is_and_an_undo_goes_back_to_the_begin(
 def test_ctrl_c_cancels_a_backup_and_waits_for_its_end(rig: Rig) -> None:
     rig.clock.calls[30] = interrupt
     assert rig.type("backup", "web-01", "--to", "/backup", "--yes", "--json") == 130
-    assert rig.told()["outcome"] == "failed"
+    assert rig.told()["outcome"] == "cancelled"
     assert "web-01: cancelling the backup ..." in rig.said()
     assert rig.type("jobs", "web-01") == 0
     assert "no job runs on web-01" in rig.printed()

@@ -194,7 +194,7 @@ def test_sigterm_ends_a_backup_in_good_order(tmp_path: Path) -> None:
         output, errors = program.communicate(timeout=60)
     assert program.returncode == 128 + signal.SIGTERM
     assert "web-01: cancelling the backup ..." in errors
-    assert json.loads(output)["outcome"] == "failed"
+    assert json.loads(output)["outcome"] == "cancelled"
 
 
 def test_nothing_of_commands_is_imported_without_one() -> None:

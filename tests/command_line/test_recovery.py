@@ -188,6 +188,18 @@ def test_a_person_is_asked(answer: str, is_done: bool, tmp_path: Path, folder: P
     assert image.exists() is is_done
 
 
+def test_a_name_of_another_vm_is_no_consent(rig: Rig, tmp_path: Path, folder: Path) -> None:
+    image = tmp_path / "new.qcow2"
+    words = ("restore", "web", "--from", str(tmp_path), "--to", str(image))
+    with pytest.raises(
+        RefusedError, match="nothing was done: --confirm 'db' is not the name of the VM, which is 'web'"
+    ):
+        rig.type(*words, "--confirm", "db")
+    assert (image.exists(), rig.records()) == (False, ())
+    assert rig.type(*words, "--confirm", "web") == 0
+    assert image.exists()
+
+
 def test_nobody_is_there_to_be_asked(rig: Rig, tmp_path: Path, folder: Path) -> None:
     with pytest.raises(RefusedError, match="nobody is there to be asked; --yes does it unasked"):
         rig.type("restore", "web", "--from", str(tmp_path), "--to", str(tmp_path / "new.qcow2"))

@@ -88,6 +88,91 @@ def test_a_smoothed_rate_does_not_depend_on_how_often_is_read() -> None:
     assert seldom.running[0].rate_bytes_per_s == pytest.approx(40 * MIB, rel=0.02)
 
 
+def limited(done_mib: float, limit_mib: int | None, disks: int | None = 1) -> JobSample:
+    limit = None if limit_mib is None else limit_mib * MIB
+    return replace(backup(int(done_mib), 10_000), limit_bytes_per_s=limit, disks=disks)
+
+
+def at_rates(*stretches: tuple[int, int, int | None], burst_mib: int = 1) -> list[Sample]:
+    """A backup in stretches of seconds, MiB a second and limit, which moves whole bursts."""
+    samples, at_s, done = [], 0, 0
+    for seconds, rate, limit in stretches:
+        for _ in range(seconds):
+            samples.append(sample(at_s, limited(done // burst_mib * burst_mib, limit)))
+            at_s, done = at_s + 1, done + rate
+    return samples
+
+
+@pytest.mark.parametrize("burst_mib", [1, 16])
+def test_a_limit_shows_in_the_rate_and_the_time_left_with_the_first_reading_after_it(burst_mib: int) -> None:
+    samples = at_rates((60, 100, 0), (60, 2, 2), burst_mib=burst_mib)
+    (before,) = play(*samples[:60]).running
+    assert before.rate_bytes_per_s == pytest.approx(100 * MIB, rel=0.05)
+    for later in range(61, 120):
+        (job,) = play(*samples[:later]).running
+        assert job.rate_bytes_per_s == pytest.approx(2 * MIB, rel=0.35), later
+        assert job.left_s is not None
+        left = (job.job.total_bytes or 0) - (job.job.processed_bytes or 0)
+        assert job.left_s == pytest.approx(left / (2 * MIB), rel=0.6), later
+
+
+def test_a_limit_that_is_lifted_shows_within_some_seconds_too() -> None:
+    samples = at_rates((60, 2, 2), (10, 100, 0))
+    (job,) = play(*samples[:66]).running
+    assert job.rate_bytes_per_s == pytest.approx(100 * MIB, rel=0.25)
+    (job,) = play(*samples).running
+    assert job.rate_bytes_per_s == pytest.approx(100 * MIB, rel=0.15)
+
+
+def test_a_limit_counts_for_each_disk_of_a_backup() -> None:
+    (job,) = play(sample(0, limited(0, 0, 2)), sample(1, limited(90, 0, 2)), sample(2, limited(91, 10, 2))).running
+    assert job.rate_bytes_per_s == 20 * MIB
+
+
+def test_a_job_that_begins_in_bursts_is_no_faster_than_its_limit() -> None:
+    (job,) = play(sample(0, limited(0, 2)), sample(1, limited(16, 2))).running
+    assert job.rate_bytes_per_s == 2 * MIB
+
+
+def test_a_limit_of_which_nothing_is_told_changes_nothing() -> None:
+    (job,) = play(sample(0, limited(0, None)), sample(1, limited(50, None)), sample(2, limited(100, 1, None))).running
+    assert job.rate_bytes_per_s == 50 * MIB
+
+
+def test_a_job_with_a_low_limit_is_not_stalled_while_it_waits_for_the_next_piece() -> None:
+    samples = [sample(0, limited(0, 0)), *(sample(at_s, limited(16, 1)) for at_s in range(1, 33))]
+    (job,) = play(*samples).running
+    assert not job.is_stalled
+    assert job.left_s is not None
+    (job,) = play(*samples, *(sample(at_s, limited(16, 1)) for at_s in range(33, 40))).running
+    assert (job.is_stalled, job.left_s) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "done_mib", "is_ready"),
+    [
+        (JobKind.BLOCK_COPY, 1000, True),
+        (JobKind.BLOCK_COMMIT, 1000, True),
+        (JobKind.BLOCK_COPY, 999, False),
+        (JobKind.BLOCK_PULL, 1000, False),
+        (JobKind.BACKUP, 1000, False),
+    ],
+)
+def test_a_copy_or_commit_that_is_complete_is_ready_and_not_stalled(
+    kind: JobKind, done_mib: int, is_ready: bool
+) -> None:
+    job = replace(backup(done_mib), kind=kind, disk="vda")
+    (shown,) = play(*(sample(at_s, job) for at_s in range(0, 100, 5))).running
+    assert (shown.is_ready, shown.is_stalled) == (is_ready, not is_ready)
+
+
+def test_the_end_of_one_disk_tells_nothing_of_the_same_kind_of_job_on_another() -> None:
+    copy = replace(backup(10), kind=JobKind.BLOCK_COPY, disk="vda")
+    end = replace(ended(), kind=JobKind.BLOCK_COPY, disk="vda")
+    book = play(sample(0, copy, replace(copy, disk="vdb")), sample(2, finished=(end,)), sample(8))
+    assert [(each.disk, each.is_good) for each in book.finished] == [("vda", True), ("vdb", None)]
+
+
 @pytest.mark.parametrize("again", [backup(5, elapsed_s=9.0), backup(50, elapsed_s=1.0)])
 def test_a_job_whose_time_or_progress_went_back_is_another_one(again: JobSample) -> None:
     (job,) = play(sample(0, backup(30, elapsed_s=3.0)), sample(2, backup(40, elapsed_s=5.0)), sample(4, again)).running

@@ -46,6 +46,7 @@ from vmtop.backends.base import Control
 from vmtop.backends.clock import SystemClock
 from vmtop.backends.libvirt_read import LibvirtBackend
 from vmtop.command_line.session import FrameReader, ReadOnlySource
+from vmtop.derive.job import JobMetrics
 from vmtop.derive.metrics import UsedSource
 from vmtop.model.kind import BackupKind, SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY, Policy
@@ -59,6 +60,7 @@ AT_ONCE_S = 8.0
 """Far below the 30 s for which libvirt lets an act wait, and enough for two busy cores."""
 SLOW_BYTES_PER_S = 2 * MIB
 ATTEMPTS = 15
+CANCELLED = "nothing of it is left"
 STORED_MIB = 192
 """So much takes QEMU longer to copy than vmtop to set a limit, most of the time."""
 WEB_MIB = 256
@@ -548,11 +550,19 @@ class TestBackups:
         assert operator.runner.judge(balloon(store, 95)).refusals == (), "a balloon may be moved"
 
         assert operator.do(LimitJob(uuid=store.uuid, bytes_per_s=MIB))[0] is Ending.DONE
+
+        def running() -> JobMetrics:
+            (job,) = operator.reader.frame().jobs.running
+            return job
+
+        operator.look_until(lambda: running().job.limit_bytes_per_s == MIB, "the limit to be told")
+        assert running().job.disks == 1
+        assert (running().rate_bytes_per_s or 0.0) <= MIB, "the rate forgets what was before the limit"
         assert operator.do(CancelJob(uuid=store.uuid))[0] is Ending.DONE
-        assert outcome_of(operator.end(backup)) == (Ending.FAILED, "Operation canceled")
+        assert outcome_of(operator.end(backup)) == (Ending.CANCELLED, CANCELLED)
         self.assert_nothing_left(folder, store)
         started, ended = operator.records(backup)
-        assert (started.phase, ended.outcome, ended.text) == (Phase.STARTED, "failed", "Operation canceled")
+        assert (started.phase, ended.outcome, ended.text) == (Phase.STARTED, "cancelled", CANCELLED)
         assert store.domain.listAllSnapshots() == []
 
     def test_a_folder_without_enough_room_is_refused(self, operator: Operator, store: Guest, own_lab: HostLab) -> None:

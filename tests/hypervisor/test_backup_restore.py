@@ -148,7 +148,7 @@ def test_ctrl_c_cancels_a_backup_and_leaves_nothing_of_it(guest: Guest, program:
     assert point["problem"].endswith("is still being written")
     backup.send_signal(signal.SIGINT)
     told = ended(backup, exit_code=130)
-    assert told["outcome"] == "failed"
+    assert told["outcome"] == "cancelled"
     assert program.files() == files
     assert len(guest.domain.listAllCheckpoints()) == len(checkpoints)
     assert not program.is_copying()

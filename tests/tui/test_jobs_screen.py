@@ -58,20 +58,57 @@ def test_a_job_is_cancelled_through_the_card() -> None:
     assert [command for command, _, _ in operator.submitted] == [CancelJob(uuid=vm_uuid(1), kind=JobKind.BACKUP)]
 
 
-def test_nothing_but_a_running_job_of_a_whole_vm_can_be_cancelled() -> None:
-    commit = replace(make_job(kind=JobKind.BLOCK_COMMIT), disk="vda")
-    stopped = make_vm(uuid=vm_uuid(2), name="db-1", state=VmState.PAUSED, state_reason="I/O error")
+def test_the_job_of_a_disk_is_cancelled_and_throttled_and_no_other() -> None:
+    commit = make_job(kind=JobKind.BLOCK_COMMIT, disk="vda")
+    frame = make_frame([make_vm(name="web-1", jobs=(commit, replace(commit, disk="vdb")))])
+    operator = FakeOperator(frame)
 
     async def scene(stage: Stage) -> None:
         await open_jobs(stage)
-        await stage.press("home", "x")
-        assert isinstance(stage.app.screen, JobsScreen)
-        await stage.press("down", "x")
-        assert isinstance(stage.app.screen, JobsScreen)
-        assert stage.lines[-2].startswith("web-1: block commit")
+        await stage.press("home", "down", "x")
+        await stage.wait_for_text("Cancel the block commit of vdb of web-1")
+        await stage.wait_for_text("what was merged so far stays merged")
+        await stage.press("enter")
+        await stage.press("home", "t")
+        assert "Most for this disk" in "\n".join(stage.lines)
+        await stage.press(*"20M", "enter")
+        await stage.wait_for_text("Limit the block commit of vda of web-1 to 20M/s")
+        await stage.wait_for_text("do it")
+        await stage.press("enter")
 
-    frame = make_frame([make_vm(name="web-1", jobs=(commit,)), stopped])
-    Stage(frame, operator=FakeOperator(frame)).play(scene)
+    Stage(frame, operator=operator).play(scene)
+    kind = JobKind.BLOCK_COMMIT
+    assert [command for command, _, _ in operator.submitted] == [
+        CancelJob(uuid=vm_uuid(1), kind=kind, disk="vdb"),
+        LimitJob(uuid=vm_uuid(1), bytes_per_s=20 * MIB, kind=kind, disk="vda"),
+    ]
+
+
+def test_keys_that_have_nothing_to_act_on_say_so() -> None:
+    async def on_a_stopped_vm(stage: Stage) -> None:
+        await open_jobs(stage)
+        await stage.press("home", "x")
+        await stage.wait_for_text("only a job that runs can be cancelled")
+        await stage.press("t")
+        await stage.wait_for_text("only a job that runs can be throttled")
+        assert isinstance(stage.app.screen, JobsScreen)
+
+    frame = frame_of(is_stopped=True)
+    Stage(frame, operator=FakeOperator(frame)).play(on_a_stopped_vm)
+
+    async def on_an_empty_page(stage: Stage) -> None:
+        await open_jobs(stage)
+        for key, said in (
+            ("x", "there is no job to cancel"),
+            ("t", "there is no job to throttle"),
+            ("enter", "there is no job to choose"),
+        ):
+            await stage.press(key)
+            await stage.wait_for_text(said)
+        assert isinstance(stage.app.screen, JobsScreen)
+
+    frame = make_frame(1)
+    Stage(frame, operator=FakeOperator(frame)).play(on_an_empty_page)
 
 
 def test_a_backup_is_throttled_to_what_is_typed_and_mistakes_can_be_put_right() -> None:
@@ -88,7 +125,9 @@ def test_a_backup_is_throttled_to_what_is_typed_and_mistakes_can_be_put_right() 
         await stage.press("enter")
 
     Stage(frame, operator=operator).play(scene)
-    assert [command for command, _, _ in operator.submitted] == [LimitJob(uuid=vm_uuid(1), bytes_per_s=20 * MIB)]
+    assert [command for command, _, _ in operator.submitted] == [
+        LimitJob(uuid=vm_uuid(1), bytes_per_s=20 * MIB, kind=JobKind.BACKUP)
+    ]
 
 
 def test_enter_lets_a_vm_go_on_that_an_io_error_stopped() -> None:

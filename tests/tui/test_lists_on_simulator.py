@@ -108,15 +108,15 @@ def test_a_backup_is_started_throttled_and_cancelled(tmp_path: Path) -> None:
         await stage.press("x")
         await stage.wait_for_text("what was copied so far is thrown away")
         await confirm(stage)
-        await play.until(stage, "backup: Operation canceled")
+        await play.until(stage, "backup: cancelled: nothing of it is left")
         ended = stage.lines[stage.lines.index(stage.line_with("ENDED")) :]
-        assert any(line.split()[:3] == ["mysql-01", "backup", "failed"] for line in ended)
+        assert any(line.split()[:3] == ["mysql-01", "backup", "cancelled"] for line in ended)
 
     play.stage.play(scene)
     assert [(record.action, record.outcome) for record in play.audit.read() if record.outcome] == [
         ("limit", "done"),
         ("cancel", "done"),
-        ("backup", "failed"),
+        ("backup", "cancelled"),
     ]
 
 

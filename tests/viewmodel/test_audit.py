@@ -72,6 +72,23 @@ def test_a_refused_action_never_began_and_is_still_shown() -> None:
     assert "refused" in lines_of(refused)[1]
 
 
+def test_a_cancelled_backup_is_no_failed_one() -> None:
+    cancelled = make_record(action="backup", outcome="cancelled", text="nothing of it is left", old=None, new=None)
+    row = lines_of(cancelled)[1]
+    assert "backup" in row
+    assert row.split()[6:7] == ["cancelled"]
+    assert row.endswith("nothing of it is left")
+
+
+def test_an_end_that_only_another_version_knows_is_shown_as_it_is() -> None:
+    strange = make_record(outcome="post\x1bponed", text="")
+    assert "post" in lines_of(strange)[1]
+    assert "\x1b" not in lines_of(strange)[1]
+    (entry,) = pair_records([strange])
+    lines = [text_of(line) for line in build_entry(entry, width=80, has_unicode=True)]
+    assert any(line.startswith("end") and "post" in line and "\x1b" not in line for line in lines)
+
+
 def test_a_period_is_in_seconds_and_a_snapshot_has_no_values() -> None:
     assert "0 s    5 s" in lines_of(make_record(action="period", old=0, new=5))[1]
     assert lines_of(make_record(action="snapshot", old=None, new=None))[1].split()[5:7] == ["snapshot", "done"]

@@ -8,6 +8,7 @@ from tests.builders import (
     make_facts,
     make_frame,
     make_host,
+    make_job,
     make_ksm,
     make_off_vm,
     make_qemu,
@@ -48,6 +49,14 @@ def test_the_page_of_a_vm_looks_so(name: str) -> None:
 
 def test_the_page_of_the_host_looks_so() -> None:
     check_golden("host.txt", words(build_host_facts(troubled_frame())))
+
+
+def test_the_page_of_a_vm_tells_the_limit_of_its_job() -> None:
+    slow = make_job(limit_bytes_per_s=20 * MIB, disks=2)
+    assert "backup 30%, 3 GiB of 10 GiB, limited to 20.0M/s for each disk, runs for 12 s" in said_of(
+        make_vm(jobs=(slow,))
+    )
+    assert "limited" not in said_of(make_vm(jobs=(make_job(limit_bytes_per_s=0),)))
 
 
 def test_a_vm_that_is_gone_is_said_to_be_gone() -> None:

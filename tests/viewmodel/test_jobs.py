@@ -122,13 +122,56 @@ def test_block_jobs_name_their_disk() -> None:
     assert "?" in row  # for how long it runs
 
 
+def test_a_limit_stands_beside_the_rate_and_in_the_sentence() -> None:
+    slow = replace(GROWN, limit_bytes_per_s=20 * MIB, disks=2)
+    frame = run([busy(BACKUP)], [busy(slow)])
+    assert "LIMIT" in lines_of(frame)[0]
+    assert "20.0M/s" in line_with(frame, "web-1")
+    assert "limited to 20.0M/s for each disk" in describe_job(frame.jobs.running[0])
+    for job, said in (
+        (replace(slow, disks=1), "limited to 20.0M/s,"),
+        (replace(slow, kind=JobKind.BLOCK_COPY, disk="vda"), "limited to 20.0M/s,"),
+    ):
+        assert said in describe_job(run([busy(job)]).jobs.running[0])
+    for limit in (0, None):
+        frame = run([busy(replace(slow, limit_bytes_per_s=limit))])
+        assert "limited" not in describe_job(frame.jobs.running[0])
+
+
+def test_a_copy_that_is_complete_is_ready_and_not_stalled() -> None:
+    job = make_job(kind=JobKind.BLOCK_COPY, processed_bytes=GIB, total_bytes=GIB, disk="vda", elapsed_s=None)
+    frame = run(*[[busy(job)] for _ in range(20)])
+    assert "ready" in line_with(frame, "web-1")
+    assert "stalled" not in line_with(frame, "web-1")
+    assert describe_job(frame.jobs.running[0]) == (
+        "block copy of vda 100%, complete, and follows what the guest writes until somebody ends it"
+    )
+
+
+def test_a_job_that_somebody_cancelled_is_not_called_failed() -> None:
+    frame = with_finished(
+        make_finished(is_good=False, error="Operation canceled", is_cancelled=True),
+        make_finished(name="db-1", kind=JobKind.BLOCK_COPY, disk="vdb", is_good=False, is_cancelled=True),
+    )
+    assert line_with(frame, "web-1").split() == ["web-1", "backup", "cancelled", "4.00G", "90s", "30s"]
+    assert line_with(frame, "db-1").split()[:5] == ["db-1", "block", "copy", "vdb", "cancelled"]
+    page, choices = build(frame)
+    assert [choices[key].text for key in page.keys if key is not None] == [
+        "db-1: block copy of vdb after 90 s: cancelled",
+        "web-1: backup after 90 s: cancelled",
+    ]
+
+
 def test_two_jobs_of_one_vm_can_both_be_chosen() -> None:
     jobs = (BACKUP, JobSample(kind=JobKind.BLOCK_COPY, elapsed_s=1, processed_bytes=1, total_bytes=9, disk="vda"))
     page, choices = build(run([make_vm(jobs=jobs)]))
     keys = [key for key in page.keys if key is not None]
     assert len(keys) == 2
     assert {choices[key].uuid for key in keys} == {vm_uuid(1)}
-    assert all(choices[key].is_running for key in keys)
+    assert [(choices[key].running, choices[key].disk) for key in keys] == [
+        (JobKind.BACKUP, None),
+        (JobKind.BLOCK_COPY, "vda"),
+    ]
 
 
 def test_jobs_that_ended_tell_how_the_last_one_first() -> None:

@@ -30,6 +30,7 @@ def make_action(command: Command | None = None) -> Action:
         (Ending.FAILED, "web-1: balloon: reached 1.0G"),
         (Ending.REFUSED, "web-1: balloon: refused: reached 1.0G"),
         (Ending.PENDING, "web-1: balloon: pending: reached 1.0G"),
+        (Ending.CANCELLED, "web-1: balloon: cancelled: reached 1.0G"),
     ],
 )
 def test_an_outcome_names_the_vm_what_was_done_and_how_it_ended(ending: Ending, text: str) -> None:

@@ -17,6 +17,8 @@ class Ending(StrEnum):
     """By the guard, or for want of an audit: nothing was done."""
     PENDING = "pending"
     """No answer within the deadline; it may still be carried out, and then the ending changes."""
+    CANCELLED = "cancelled"
+    """Somebody ended it before it was complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Outcome:
 
     ending: Ending
     text: str
+    failure_code: int = 1
+    """What a program returns when it did not end well; 4 when libvirt does not allow it."""
+
+    @property
+    def exit_code(self) -> int:
+        """What a program returns whose action ended like this."""
+        return 0 if self.ending is Ending.DONE else self.failure_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ class AuditRecord:
     warnings: tuple[str, ...] = ()
     is_forced: bool = False
     outcome: str | None = None
-    """done, failed, refused or pending. None in the first line."""
+    """done, failed, cancelled, refused or pending. None in the first line."""
     text: str = ""
     """How it ended, in words."""
     duration_s: float | None = None

@@ -1,6 +1,7 @@
 """May this backup begin, and what would it mean? May this job be cancelled or limited?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vmtop.actions.backup_plan import find_base, plan_backup
@@ -10,8 +11,9 @@ from vmtop.actions.size import size_text
 from vmtop.actions.snapshot_guard import why_not_now
 from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import BackupPreview, Verdict
-from vmtop.derive.metrics import Level
-from vmtop.model.sample import JobKind, VmState
+from vmtop.derive.job import is_ready
+from vmtop.derive.metrics import Level, VmMetrics
+from vmtop.model.sample import JobKind, JobSample, VmState
 from vmtop.model.storage import BackupRequest, StorageSample
 
 IO_ERROR = "I/O error"
@@ -21,6 +23,20 @@ _WHEN_FULL = "when the folder fills up, the VM stands still"
 
 _CANNOT_CANCEL = {JobKind.MIGRATION_IN, JobKind.REVERT, JobKind.RESTORE, JobKind.START, JobKind.SNAPSHOT_DELETE}
 """Jobs that libvirt does not let anybody cancel from this side."""
+
+_WHEN_CANCELLED: Mapping[tuple[JobKind, bool], str] = MappingProxyType(
+    {
+        (JobKind.BLOCK_COMMIT, False): "what was merged so far stays merged, and the chain of images stays as it is",
+        (JobKind.BLOCK_COMMIT, True): "all is merged and follows the guest's writes; cancelled, the chain of images "
+        "stays as it is, and the VM on its present image",
+        (JobKind.BLOCK_COPY, False): "the copy is not complete; it is left as it is to whoever began it",
+        (JobKind.BLOCK_COPY, True): "the copy is complete and follows the guest's writes; cancelled, it stays as the "
+        "disk is then, and the VM on its present image",
+        (JobKind.BLOCK_PULL, False): "what was pulled so far stays, and the chain of images stays as it is",
+    }
+)
+"""Kind of a job of a disk, and whether it is ready -> what a cancel means. Source: real guests, and the description of
+virDomainBlockJobAbort."""
 
 
 class _Case(NamedTuple):
@@ -136,35 +152,67 @@ def _warnings(case: _Case) -> Iterator[str]:
         yield "not all of its disks are qcow2, so no incremental backup can follow"
 
 
-def check_cancel(_command: CancelJob, subject: Subject, _now: Situation) -> Verdict:
+def check_cancel(command: CancelJob, subject: Subject, _now: Situation) -> Verdict:
     """Judge the end of a job before its time."""
     vm = subject.metrics
-    whole = [job.kind for job in vm.jobs if job.disk is None]
+    if command.disk is not None and vm.jobs:
+        return _check_disk(vm, command.disk, is_cancel=True)
+    whole = [job for job in vm.jobs if job.disk is None]
+    kinds = [job.kind for job in whole]
+    fixed = [kind for kind in kinds if kind in _CANNOT_CANCEL]
     if not vm.jobs:
         return Verdict(refusals=(f"no job runs on {vm.name}",))
     if not whole:
-        return Verdict(refusals=("only jobs of single disks run: `virsh blockjob --abort` cancels them",))
-    fixed = [kind for kind in whole if kind in _CANNOT_CANCEL]
+        return Verdict(refusals=(f"only jobs of single disks run, so name the disk: {_disk_jobs(vm)}",))
     if fixed:
         return Verdict(refusals=(f"libvirt cannot cancel this kind of job: {', '.join(fixed)}",))
-    if any(job.kind is JobKind.BACKUP and job.scratch_total_bytes is None for job in vm.jobs):
-        return Verdict(warnings=("what was copied so far is thrown away",))
-    if JobKind.BACKUP in whole:
-        return Verdict(warnings=("it is a pull backup: whoever reads it cannot go on",))
-    return Verdict()
+    return Verdict(warnings=tuple(_what_is_lost(job) for job in whole if job.kind in {JobKind.BACKUP, JobKind.OTHER}))
+
+
+def _what_is_lost(job: JobSample) -> str:
+    if job.kind is JobKind.OTHER:
+        return "libvirt does not say what this job is; some go on whoever cancels them"
+    if job.scratch_total_bytes is None:
+        return "what was copied so far is thrown away"
+    return "it is a pull backup: whoever reads it cannot go on"
 
 
 def check_limit(command: LimitJob, subject: Subject, _now: Situation) -> Verdict:
     """Judge a limit of a backup's rate."""
-    backups = [job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP]
+    vm = subject.metrics
+    backups = [job for job in vm.jobs if job.kind is JobKind.BACKUP]
     refusals = []
     if command.bytes_per_s < 0:
         refusals.append("a rate cannot be below 0; 0 is no limit")
-    if not backups:
-        refusals.append(f"no backup runs on {subject.metrics.name}, and other jobs cannot be limited")
+    if command.disk is not None:
+        refusals += _check_disk(vm, command.disk, is_cancel=False).refusals
+    elif not backups and _disk_jobs(vm):
+        refusals.append(f"no backup runs on {vm.name}; to limit the job of a disk, name it: {_disk_jobs(vm)}")
+    elif not backups:
+        refusals.append(f"no backup runs on {vm.name}, and other jobs cannot be limited")
     elif any(job.scratch_total_bytes is not None for job in backups):
         refusals.append("whoever reads this backup sets its pace: it is a pull backup")
     return Verdict(refusals=tuple(refusals))
+
+
+def _check_disk(vm: VmMetrics, disk: str, *, is_cancel: bool) -> Verdict:
+    """Judge a change to the job of one disk."""
+    job = next((job for job in vm.jobs if job.disk == disk), None)
+    if job is None:
+        others = _disk_jobs(vm) or "none of any other disk either"
+        return Verdict(refusals=(f"no job of its own runs on the disk {disk} of {vm.name}; there is: {others}",))
+    # libvirt lets a disk be changed beside a backup; all else it would let wait for half a minute, and then refuse.
+    holders = [job.kind for job in vm.jobs if job.disk is None and job.kind is not JobKind.BACKUP]
+    if holders:
+        return Verdict(refusals=(f"{', '.join(holders)} of {vm.name} has to end first: libvirt lets this wait for it",))
+    if not is_cancel:
+        return Verdict()
+    return Verdict(warnings=(_WHEN_CANCELLED[job.kind, is_ready(job)],))
+
+
+def _disk_jobs(vm: VmMetrics) -> str:
+    """The jobs of single disks: "block copy of vda"; empty when there is none."""
+    return ", ".join(f"{job.kind} of {job.disk}" for job in vm.jobs if job.disk is not None)
 
 
 def check_resume(_command: ResumeVm, subject: Subject, _now: Situation) -> Verdict:

@@ -120,33 +120,40 @@ class StartBackup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelJob:
-    """Cancel the job that runs on a VM."""
+    """Cancel the job that runs on a VM, or on one of its disks."""
 
     action: ClassVar[str] = "cancel"
     uuid: str
     kind: JobKind | None = None
     """Only if this is the job that runs. None for any."""
+    disk: str | None = None
+    """The disk whose job is meant. None for the job of the whole VM."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
-        jobs = self.kind or " and ".join(job.kind for job in vm.jobs if job.disk is None) or "job"
-        return f"cancel the {jobs} of {vm.name}"
+        return f"cancel the {_job_words(self, vm)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitJob:
-    """Limit the rate of a running backup."""
+    """Limit the rate of a running backup, or of the job of a disk."""
 
     action: ClassVar[str] = "limit"
     uuid: str
     bytes_per_s: int
     """For each disk; 0 for no limit."""
+    kind: JobKind | None = None
+    """Only if this is the job that runs. None for any."""
+    disk: str | None = None
+    """The disk whose job is meant. None for the backup of the whole VM."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
+        job = f"backup of {vm.name}" if self.disk is None else _job_words(self, vm)
         if not self.bytes_per_s:
-            return f"let the backup of {vm.name} run as fast as it can"
-        return f"limit the backup of {vm.name} to {size_text(self.bytes_per_s)}/s for each disk"
+            return f"let the {job} run as fast as it can"
+        each = " for each disk" if self.disk is None else ""
+        return f"limit the {job} to {size_text(self.bytes_per_s)}/s{each}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,13 @@ class ResumeVm:
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
         return f"let {vm.name} go on"
+
+
+def _job_words(command: CancelJob | LimitJob, vm: VmMetrics) -> str:
+    """Which job is meant: "block copy of vda of web-1"."""
+    running = " and ".join(job.kind for job in vm.jobs if job.disk == command.disk)
+    of_disk = "" if command.disk is None else f" of {command.disk}"
+    return f"{command.kind or running or 'job'}{of_disk} of {vm.name}"
 
 
 Command = (

@@ -128,7 +128,8 @@ class Copier:
             if error.code is not None:
                 # What libvirt refuses leaves nothing, so that a checkpoint of this name is another's.
                 backup.is_ending = True
-                return Outcome(Ending.FAILED, explain(error) + self._tell(errand, backup, None, is_good=False))
+                why = explain(error) + self._tell(errand, backup, None, is_good=False)
+                return Outcome(Ending.FAILED, why, error.exit_code)
             backup.doubt = f"; {error}"
             note += backup.doubt
         with self._desk.changed:
@@ -208,6 +209,9 @@ class Copier:
             return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job, is_good=False)}")
         if job is not None and job.is_good is False:
             left = self._drop_checkpoint(errand, backup) + self._remove(backup)
+            if job.is_cancelled and (backup.is_inherited or not backup.doubt):
+                rest = left + self._tell(errand, backup, job)
+                return Outcome(Ending.CANCELLED, (rest.removeprefix("; ") or "nothing of it is left") + backup.doubt)
             why = job.error or "the backup failed, and nobody said why: the VM may have ended meanwhile"
             return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job)}")
         if job is None or job.is_good is None:

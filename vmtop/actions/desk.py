@@ -7,6 +7,7 @@ answer is still taken note of when it comes.
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from vmtop.actions.action import Action, Ending, Outcome
@@ -209,7 +210,7 @@ class Desk:
         try:
             self.ledger.close(errand.id)
         except AuditError as error:
-            outcome = Outcome(outcome.ending, f"{outcome.text}; {error}")
+            outcome = replace(outcome, text=f"{outcome.text}; {error}")
         with self.changed:
             errand.outcome = outcome
         self.leave_lane(errand)
@@ -291,7 +292,7 @@ class Desk:
         try:
             outcome = call(errand)
         except ControlError as error:
-            outcome = Outcome(Ending.FAILED, explain(error))
+            outcome = Outcome(Ending.FAILED, explain(error), error.exit_code)
         except AuditError as error:
             outcome = Outcome(Ending.REFUSED, str(error))
         except Exception as error:  # noqa: BLE001 - a mistake of ours must end as an outcome, not as a lost thread
@@ -322,5 +323,5 @@ class Desk:
         try:
             self.write(errand, Phase.ENDED, outcome)
         except AuditError as error:
-            return Outcome(outcome.ending, f"{outcome.text}; {error}")
+            return replace(outcome, text=f"{outcome.text}; {error}")
         return outcome

@@ -108,8 +108,9 @@ def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) ->
         refusals.append(f"{vm.name} is {vm.state}: its guest would not answer until it goes on")
     if vm.jobs and not rule.may_have_job:
         refusals.append(f"a job runs on {vm.name} already: {', '.join(job.kind for job in vm.jobs)}")
-    if isinstance(command, CancelJob) and command.kind is not None:
-        kinds = [job.kind for job in vm.jobs if job.disk is None]
+    if isinstance(command, CancelJob | LimitJob) and command.kind is not None:
+        kinds = [job.kind for job in vm.jobs if job.disk == command.disk]
         if kinds and command.kind not in kinds:
-            refusals.append(f"the {command.kind} of {vm.name} is over; what runs now is: {', '.join(kinds)}")
+            where = vm.name if command.disk is None else f"{command.disk} of {vm.name}"
+            refusals.append(f"the {command.kind} of {where} is over; what runs now is: {', '.join(kinds)}")
     return refusals

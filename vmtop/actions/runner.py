@@ -163,7 +163,7 @@ class Runner:
         try:
             return self._judge(command, newest, None)[1]
         except ControlError as error:
-            return Verdict(refusals=(explain(error),))
+            return Verdict(refusals=(explain(error),), refusal_code=error.exit_code)
 
     def submit(
         self, command: Command, *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False
@@ -325,9 +325,9 @@ def _do(command: Command, control: Control) -> float | None:
         case DeleteSnapshot():
             control.delete_snapshot(command.uuid, command.name)
         case CancelJob():
-            control.cancel_job(command.uuid)
+            control.cancel_job(command.uuid, command.disk)
         case LimitJob():
-            control.limit_job(command.uuid, command.bytes_per_s)
+            control.limit_job(command.uuid, command.bytes_per_s, command.disk)
         case ResumeVm():
             control.resume(command.uuid)
         case _:

@@ -101,6 +101,8 @@ class Verdict:
     preview: Preview | None = None
     """What it would mean, even of a refused command. None where there is nothing to foresee, as of what cannot work, or
     nothing is known."""
+    refusal_code: int = 1
+    """What a program returns that was refused; 4 where libvirt does not even let us look."""
 
     @property
     def is_refused(self) -> bool:

@@ -143,11 +143,17 @@ class BackupControl(Protocol):
     def start_backup(self, uuid: str, request: "BackupRequest") -> None:
         """Begin a push backup; it goes on as a job. `virsh backup-begin`."""
 
-    def cancel_job(self, uuid: str) -> None:
-        """Cancel the job of a VM; `virsh domjobabort`."""
+    def cancel_job(self, uuid: str, disk: str | None) -> None:
+        """Cancel the job of a VM, or that of one of its disks, and return when it is over.
 
-    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
-        """Limit the rate of a running backup, for each of its disks; 0 for no limit. `virsh blockjob --bandwidth`."""
+        The VM goes on with the images that it has. `virsh domjobabort VM`, `virsh blockjob VM vda --abort`.
+        """
+
+    def limit_job(self, uuid: str, bytes_per_s: int, disk: str | None) -> None:
+        """Limit the rate of a running backup for each of its disks, or that of the job of one disk; 0 for no limit.
+
+        `virsh blockjob VM vda --bandwidth`.
+        """
 
     def delete_checkpoint(self, uuid: str, name: str) -> None:
         """Delete a checkpoint with its bitmaps; `virsh checkpoint-delete`."""

@@ -75,6 +75,13 @@ def explain_refusal(error: Any) -> ControlError:
     return ControlError(f"{text_of(error)}. {_WHAT_NOW.get(code, _LOOK)}", code)
 
 
+def _unopened(error: BackendError) -> ControlError:
+    """Why there is no connection to act on, with the exit code of that."""
+    refusal = ControlError(str(error))
+    refusal.exit_code = error.exit_code
+    return refusal
+
+
 class Acts:
     """Connections with write access, each for one act at a time; opened when they are needed, and when one is dead."""
 
@@ -134,9 +141,9 @@ class Acts:
             start_event_loop(self._binding)
             connection = self._binding.open(self._target.open_uri)
         except BackendError as error:
-            raise ControlError(str(error)) from error
+            raise _unopened(error) from error
         except self._binding.libvirtError as error:
-            raise ControlError(str(explain(error, self._target, is_opening=True))) from error
+            raise _unopened(explain(error, self._target, is_opening=True)) from error
         with suppress(self._binding.libvirtError):
             # Drivers that live in this process have no daemon to keep an eye on, and say so.
             connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)

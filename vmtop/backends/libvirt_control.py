@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vmtop.backends.libvirt_act import Acts, explain_refusal
+from vmtop.backends.libvirt_act import INVALID_ARG, Acts, explain_refusal
 from vmtop.backends.libvirt_backup import build_backup_xml, build_checkpoint_xml, limit_backup
+from vmtop.backends.libvirt_job_parse import is_backup_of_disk
 from vmtop.backends.libvirt_link import Target
 from vmtop.backends.libvirt_parse import parse_facts
 from vmtop.backends.libvirt_snapshot import take_snapshot
@@ -100,15 +101,24 @@ class LibvirtControl:
             if request.bytes_per_s is not None:
                 self._limit_new_backup(domain, request.bytes_per_s)
 
-    def cancel_job(self, uuid: str) -> None:
-        """Cancel the job of a VM."""
+    def cancel_job(self, uuid: str, disk: str | None) -> None:
+        """Cancel the job of a VM, or that of one of its disks, and return when it is over."""
         with self._domain(uuid) as domain:
-            domain.abortJob()
+            if disk is None:
+                domain.abortJob()
+                return
+            _check_own_job(domain, disk)
+            # No flag: it waits for the end, and the VM stays on the image that it has.
+            domain.blockJobAbort(disk, 0)
 
-    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
-        """Limit the rate of a running backup, for each of its disks; 0 for no limit."""
+    def limit_job(self, uuid: str, bytes_per_s: int, disk: str | None) -> None:
+        """Limit the rate of a running backup for each of its disks, or that of the job of one disk; 0 for no limit."""
         with self._domain(uuid) as domain:
-            limit_backup(self._binding, domain, bytes_per_s)
+            if disk is None:
+                limit_backup(self._binding, domain, bytes_per_s)
+                return
+            _check_own_job(domain, disk)
+            domain.blockJobSetSpeed(disk, bytes_per_s, self._binding.VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES)
 
     def delete_checkpoint(self, uuid: str, name: str) -> None:
         """Delete a checkpoint with its bitmaps."""
@@ -148,6 +158,18 @@ class LibvirtControl:
                         f"{explain_refusal(failure)}"
                     ) from failure
                 raise ControlError(f"the backup was cancelled, as {limit}") from error
+
+
+def _check_own_job(domain: Any, disk: str) -> None:
+    """See to it that a backup that began meanwhile is not taken for the job that was meant.
+
+    Raises:
+        ControlError: what runs on the disk is a part of a backup.
+    """
+    if is_backup_of_disk(domain.blockJobInfo(disk, 0)):
+        raise ControlError(
+            f"the disk {disk} is being backed up, and has no job of its own. Nothing was done", INVALID_ARG
+        )
 
 
 @contextmanager

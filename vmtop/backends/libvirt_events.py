@@ -115,10 +115,10 @@ class Bulletin:
         self._note(self._jobs, uuid)
 
     def _block_job_changed(
-        self, _connection: Any, domain: Any, _disk: str, kind: int, status: int, _opaque: Any
+        self, _connection: Any, domain: Any, disk: str, kind: int, status: int, _opaque: Any
     ) -> None:
         uuid = domain.UUIDString()
-        finished = parse_finished_block_job(uuid, domain.name(), kind, status, self._time())
+        finished = parse_finished_block_job(uuid, domain.name(), disk, kind, status, self._time())
         if finished is not None:
             with self._lock:
                 self._finished.append(finished)

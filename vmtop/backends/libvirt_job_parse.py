@@ -5,6 +5,7 @@ at its end, a block job has neither kind nor time in common with those, and some
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vmtop.model.sample import FinishedJob, JobKind, JobSample
 
@@ -32,14 +33,19 @@ _BLOCK_JOB_KINDS = {
     3: JobKind.BLOCK_COMMIT,
     4: JobKind.BLOCK_COMMIT,
 }
-"""By number: virDomainBlockJobType. The fifth belongs to a backup, which is a job of the VM."""
+"""By number: virDomainBlockJobType."""
+_BACKUP_OF_DISK = 5
+"""Another of these numbers: a part of a backup, which is a job of the VM."""
 
 _RUNNING_JOBS = (1, 2)
 """virDomainJobType: with and without a known end. The others are none and the ways in which one has ended."""
-_COMPLETED = 3
+_COMPLETED, _CANCELLED = 3, 5
+_CANCELLED_WORDS = "Operation canceled"
+"""What QEMU says of a backup that was cancelled."""
 
-_BLOCK_JOB_ENDS: Mapping[int, tuple[bool, str | None]] = {0: (True, None), 1: (False, None), 2: (False, "canceled")}
-"""By number: virConnectDomainEventBlockJobStatus. The others are stages on the way."""
+_BLOCK_JOB_DONE, _BLOCK_JOB_CANCELLED = 0, 2
+_BLOCK_JOB_ENDS = (_BLOCK_JOB_DONE, 1, _BLOCK_JOB_CANCELLED)
+"""virConnectDomainEventBlockJobStatus. The others are stages on the way."""
 
 
 def parse_job(info: Sequence[int], stats: JobStats) -> JobSample | None:
@@ -57,7 +63,7 @@ def parse_job(info: Sequence[int], stats: JobStats) -> JobSample | None:
         total, remaining = info[3], info[3] - info[4]
     return JobSample(
         kind=_kind(stats),
-        elapsed_s=info[1] / 1000,
+        elapsed_s=info[1] / 1000 if stats or info[1] else None,
         processed_bytes=max(0, total - remaining) if total else None,
         total_bytes=total or None,
         scratch_used_bytes=_number(stats, "disk_temp_used"),
@@ -91,6 +97,7 @@ def parse_finished_job(uuid: str, name: str, stats: JobStats, ended_s: float) ->
         ended_s=ended_s,
         elapsed_s=None if elapsed_ms is None else elapsed_ms / 1000,
         processed_bytes=max(0, total - remaining) if total else None,
+        is_cancelled=not is_good and (stats.get("type") == _CANCELLED or errmsg == _CANCELLED_WORDS),
     )
 
 
@@ -105,7 +112,7 @@ def parse_block_job(info: Mapping[str, int], disk: str) -> JobSample | None:
     """The block job of a disk (`virsh blockjob VM vda --info`); None when there is none, or it is part of a backup.
 
     Args:
-        info: virDomainGetBlockJobInfo.
+        info: virDomainGetBlockJobInfo, its rate in bytes.
         disk: name of the disk.
     """
     kind = _BLOCK_JOB_KINDS.get(info.get("type", 0))
@@ -119,32 +126,55 @@ def parse_block_job(info: Mapping[str, int], disk: str) -> JobSample | None:
         processed_bytes=None if total is None else min(info["cur"], total),
         total_bytes=total,
         disk=disk,
+        limit_bytes_per_s=info.get("bandwidth"),
     )
 
 
-def parse_finished_block_job(uuid: str, name: str, number: int, status: int, ended_s: float) -> FinishedJob | None:
+def is_backup_of_disk(info: Mapping[str, int]) -> bool:
+    """Whether virDomainGetBlockJobInfo tells of a part of a backup."""
+    return info.get("type") == _BACKUP_OF_DISK
+
+
+def add_limits(backup: JobSample, infos: Sequence[Mapping[str, int]]) -> JobSample:
+    """A backup with its limit, which libvirt tells disk by disk.
+
+    Args:
+        backup: the job of the VM.
+        infos: virDomainGetBlockJobInfo of all disks of the VM, rates in bytes.
+    """
+    limits = [info.get("bandwidth") for info in infos if is_backup_of_disk(info)]
+    if not limits:
+        return backup
+    return replace(backup, limit_bytes_per_s=limits[0] if len(set(limits)) == 1 else None, disks=len(limits))
+
+
+def parse_finished_block_job(
+    uuid: str, name: str, disk: str, number: int, status: int, ended_s: float
+) -> FinishedJob | None:
     """A block job that has ended; None when it goes on, or is part of a backup (`virsh event VM block-job-2`).
 
     Args:
         uuid: of the VM.
         name: of the VM.
+        disk: name of the disk.
         number: virDomainBlockJobType.
         status: virConnectDomainEventBlockJobStatus.
         ended_s: wall clock.
     """
-    kind, end = _BLOCK_JOB_KINDS.get(number), _BLOCK_JOB_ENDS.get(status)
-    if kind is None or end is None:
+    kind = _BLOCK_JOB_KINDS.get(number)
+    if kind is None or status not in _BLOCK_JOB_ENDS:
         return None
-    is_good, error = end
     return FinishedJob(
         uuid=uuid,
         name=name,
         kind=kind,
-        is_good=is_good,
-        error=error,
+        is_good=status == _BLOCK_JOB_DONE,
+        error=None,
         ended_s=ended_s,
         elapsed_s=None,
         processed_bytes=None,
+        disk=disk,
+        is_cancelled=status == _BLOCK_JOB_CANCELLED,
     )
 
 

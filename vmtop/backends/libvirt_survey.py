@@ -10,17 +10,27 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from vmtop.backends.libvirt_job_parse import JobStats, is_end_of, parse_block_job, parse_finished_job, parse_job
+from vmtop.backends.libvirt_job_parse import (
+    JobStats,
+    add_limits,
+    is_end_of,
+    parse_block_job,
+    parse_finished_job,
+    parse_job,
+)
 from vmtop.backends.libvirt_link import MOST_LEFT, NO_DOMAIN, Link, Links
 from vmtop.backends.libvirt_parse import parse_facts_in
 from vmtop.backends.libvirt_storage_parse import parse_disks_in
 from vmtop.backends.libvirt_xml import parse_xml
-from vmtop.model.sample import FinishedJob, JobSample, VmFacts
+from vmtop.model.sample import FinishedJob, JobKind, JobSample, VmFacts
 
 FACTS_S = 60.0
 """A definition is read again after this time: no event tells of a new statistics period."""
 
 NEVER = -math.inf
+
+_INTERNAL_ERROR = 1
+"""VIR_ERR_INTERNAL_ERROR."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,28 +224,43 @@ def survey(binding: Any, connection: Any, questions: Mapping[str, Question], fin
 
 
 def _ask_jobs(binding: Any, domain: Any, question: Question, finding: Finding) -> None:
+    followed = next((each for each in question.followed if each.disk is None), None)
     try:
         info = domain.jobInfo()
-        job = parse_job(info, domain.jobStats()) if info[0] else None
+        job = parse_job(info, _ask_stats(binding, domain, followed)) if info[0] else None
     except binding.libvirtError:
         # It ended in between, something else holds it, or this driver knows no jobs: what is known of it stays.
         return
     block_jobs: Sequence[JobSample] = [each for each in question.followed if each.disk is not None]
     if question.wants_block_jobs:
         disks = question.disks if finding.disks is None else finding.disks
-        block_jobs = [each for disk in disks if (each := _ask_block_job(binding, domain, disk)) is not None]
+        infos = {disk: _ask_block_job(binding, domain, disk) for disk in disks}
+        block_jobs = [each for disk, info in infos.items() if (each := parse_block_job(info, disk)) is not None]
+        job = None if job is None else add_limits(job, tuple(infos.values()))
     finding.jobs = (*block_jobs,) if job is None else (job, *block_jobs)
-    followed = next((each for each in question.followed if each.disk is None), None)
     if followed is not None and (job is None or job.kind is not followed.kind):
         finding.ended = _ask_end(binding, domain, followed)
 
 
-def _ask_block_job(binding: Any, domain: Any, disk: str) -> JobSample | None:
+def _ask_stats(binding: Any, domain: Any, followed: JobSample | None) -> JobStats:
     try:
-        return parse_block_job(domain.blockJobInfo(disk), disk)
+        stats: JobStats = domain.jobStats()
+    except binding.libvirtError as error:
+        is_known = followed is not None and followed.kind is not JobKind.OTHER
+        if is_known or error.get_error_code() != _INTERNAL_ERROR:
+            raise
+        # While libvirt 9.0 deletes a snapshot it knows only that something runs.
+        return {}
+    return stats
+
+
+def _ask_block_job(binding: Any, domain: Any, disk: str) -> Mapping[str, int]:
+    try:
+        info: Mapping[str, int] = domain.blockJobInfo(disk, binding.VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES)
     except binding.libvirtError:
         # The disk was unplugged, or this driver knows no block jobs.
-        return None
+        return {}
+    return info
 
 
 def _ask_end(binding: Any, domain: Any, followed: JobSample) -> JobStats | None:

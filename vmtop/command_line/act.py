@@ -82,7 +82,7 @@ def perform(
     if not wanted.json or (is_asking and console.can_ask):
         _show_card(console, session, entry, note, is_note=wanted.json)
     if wanted.dry_run or (is_asking and verdict.is_refused):
-        return unasked._replace(exit_code=int(verdict.is_refused))
+        return unasked._replace(exit_code=verdict.refusal_code if verdict.is_refused else 0)
     name = wanted.confirm
     if is_asking:
         name, refusal = _ask(console, entry.name, verdict)
@@ -99,8 +99,8 @@ def perform(
             is_done = action.outcome.ending is Ending.DONE
             (console.write if is_done else console.note)(outcome_notice(action, action.outcome).text)
     last = runner.action(action.id) or action
-    is_done = last.outcome is not None and last.outcome.ending is Ending.DONE
-    code = interrupt.exit_code if interrupt.number else int(not is_done)
+    end_code = 1 if last.outcome is None else last.outcome.exit_code
+    code = interrupt.exit_code if interrupt.number else end_code
     return unasked._replace(verdict=last.verdict or verdict, action=last, exit_code=code)
 
 

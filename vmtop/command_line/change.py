@@ -10,6 +10,7 @@ from vmtop.actions.runner import undo_command
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import explain_floor, parse_target, size_text
 from vmtop.command_line.act import LOOK_S, SIMULATED, act, describe, describe_source, perform, settle
+from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.derive.guest import GuestUpdate
@@ -25,7 +26,7 @@ from vmtop.viewmodel.snapshots import build_snapshots, snapshot_choices
 def run_balloon(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     """Move the balloon of a VM."""
     subject = session.find_vm(wanted.vm)
-    _check_confirmed(wanted, subject.metrics.name)
+    check_confirmed(wanted, subject.metrics.name)
     target_bytes = parse_target(wanted.size, subject.metrics, session.policy)
     if target_bytes < (subject.metrics.balloon_bytes or 0):
         subject = _see_rates(place, session, subject)
@@ -55,7 +56,7 @@ def _has_rates(update: GuestUpdate) -> bool:
 def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     """Copy disks of a VM into a folder."""
     vm, folder = session.find_vm(wanted.vm).metrics, wanted.to
-    _check_confirmed(wanted, vm.name)
+    check_confirmed(wanted, vm.name)
     if not wanted.rate and wanted.rate is not None:
         raise UsageError("--rate none: leave it out for no limit")
     if not wanted.dry_run:
@@ -83,20 +84,12 @@ def run_snapshot(place: Place, session: Session, wanted: argparse.Namespace) -> 
         )
     if wanted.list:
         return _list_snapshots(place, session, subject, wanted)
-    _check_confirmed(wanted, subject.metrics.name)
+    check_confirmed(wanted, subject.metrics.name)
     if wanted.revert is not None:
         return act(place, session, RevertSnapshot(uuid=uuid, name=wanted.revert), wanted)
     if wanted.delete is not None:
         return act(place, session, DeleteSnapshot(uuid=uuid, name=wanted.delete), wanted)
     return act(place, session, TakeSnapshot(uuid=uuid, request=_plan_snapshot(session, subject, wanted)), wanted)
-
-
-def _check_confirmed(wanted: argparse.Namespace, name: str) -> None:
-    """A name that was typed is of the VM that is meant, also where none is needed."""
-    if wanted.confirm and wanted.confirm != name:
-        raise RefusedError(
-            f"nothing was done: --confirm {wanted.confirm!r} is not the name of the VM, which is {name!r}"
-        )
 
 
 def _plan_snapshot(session: Session, subject: Subject, wanted: argparse.Namespace) -> SnapshotRequest:
@@ -160,7 +153,7 @@ def run_undo(place: Place, session: Session, wanted: argparse.Namespace) -> int:
         raise RefusedError(nothing)
     done = []
     for change in changes[: wanted.count]:
-        _check_confirmed(wanted, change.vm)
+        check_confirmed(wanted, change.vm)
     for change in changes[: wanted.count]:
         command = undo_command(change, is_forced=wanted.force)
         done.append(perform(place, session, command, wanted, undoes=change.id))

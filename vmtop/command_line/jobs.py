@@ -6,6 +6,7 @@ from dataclasses import asdict
 from vmtop.actions.audit import UNDOABLE
 from vmtop.actions.command import CancelJob, Command, LimitJob, ResumeVm
 from vmtop.command_line.act import SIMULATED, act, describe_source
+from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.derive.frame import Frame
@@ -23,17 +24,23 @@ def run_jobs(place: Place, session: Session, wanted: argparse.Namespace) -> int:
     is_acting = wanted.cancel or wanted.limit is not None or wanted.resume
     if is_acting and wanted.vm is None:
         raise UsageError("which VM? Name it; see vmtop jobs --help")
-    uuid = None if wanted.vm is None else session.find_vm(wanted.vm).metrics.uuid
-    if is_acting and uuid is not None:
-        return act(place, session, _command(uuid, session.reader.frame(), wanted), wanted)
-    return _show(place, session, uuid, wanted)
+    if wanted.disk is not None and not wanted.cancel and wanted.limit is None:
+        raise UsageError("--disk says whose job is meant by --cancel or --limit; see vmtop jobs --help")
+    vm = None if wanted.vm is None else session.find_vm(wanted.vm).metrics
+    if is_acting and vm is not None:
+        check_confirmed(wanted, vm.name)
+        return act(place, session, _command(vm.uuid, session.reader.frame(), wanted), wanted)
+    return _show(place, session, None if vm is None else vm.uuid, wanted)
 
 
 def _command(uuid: str, frame: Frame, wanted: argparse.Namespace) -> Command:
+    if wanted.resume:
+        return ResumeVm(uuid=uuid)
+    meant = (each.job.kind for each in frame.jobs.running if each.uuid == uuid and each.job.disk == wanted.disk)
+    kind = next(meant, None)
     if wanted.cancel:
-        whole = (each.job.kind for each in frame.jobs.running if each.uuid == uuid and each.job.disk is None)
-        return CancelJob(uuid=uuid, kind=next(whole, None))
-    return ResumeVm(uuid=uuid) if wanted.resume else LimitJob(uuid=uuid, bytes_per_s=wanted.limit)
+        return CancelJob(uuid=uuid, kind=kind, disk=wanted.disk)
+    return LimitJob(uuid=uuid, bytes_per_s=wanted.limit, kind=kind, disk=wanted.disk)
 
 
 def _show(place: Place, session: Session, uuid: str | None, wanted: argparse.Namespace) -> int:
@@ -72,5 +79,5 @@ def _ended(place: Place, frame: Frame, uuid: str | None) -> list[Entry]:
 
 def _job_object(each: JobMetrics) -> dict[str, object]:
     job = {**asdict(each.job), "kind": each.job.kind.value}
-    figures = ("uuid", "name", "done_ratio", "rate_bytes_per_s", "left_s", "still_s", "is_stalled")
+    figures = ("uuid", "name", "done_ratio", "rate_bytes_per_s", "left_s", "still_s", "is_stalled", "is_ready")
     return {**{figure: getattr(each, figure) for figure in figures}, **job}

@@ -173,6 +173,7 @@ def _fill_jobs(parser: _Parser) -> None:
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--cancel", action="store_true", help="cancel the job of this VM")
     other.add_argument("--limit", metavar="RATE", type=_rate, help="let its backup move at most so much a second; none")
+    parser.add_argument("--disk", metavar="DISK", help="cancel or limit the job of this disk instead: vda")
     other.add_argument("--resume", action="store_true", help="let a VM go on that an I/O error stopped")
     _add_consent(parser)
 

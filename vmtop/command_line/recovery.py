@@ -13,6 +13,7 @@ from vmtop.actions.recorder import check_backup_files
 from vmtop.actions.size import size_text
 from vmtop.backends.backup_folder import read_backups, write_record
 from vmtop.backends.qemu_image import check_restore, restore_image
+from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.interrupt import noted_interrupts
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import unknown_vm
@@ -97,6 +98,7 @@ def _verify(place: Place, backup: StoredBackup) -> StoredBackup:
 def run_restore(place: Place, wanted: argparse.Namespace) -> int:
     """Build an image from a chain of backups."""
     console, restore = place.console, _plan(wanted)
+    check_confirmed(wanted, restore.point.backup.record.name)
     is_asking = not (wanted.dry_run or wanted.yes or wanted.confirm)
     if not wanted.json or (is_asking and console.can_ask):
         _show_card(place, restore, is_note=wanted.json)

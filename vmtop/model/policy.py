@@ -70,7 +70,10 @@ class Policy:
     job_rate_halflife_s: float = 30.0
     """The rate of a job, and so the time that is left, forgets half of what was in this time: disks go in bursts."""
     job_stalled_s: float = 30.0
-    """A job without progress for this long is stalled; a throttled backup still moves every second or so."""
+    """A job without progress for this long is stalled ..."""
+    job_burst_bytes: int = 32 * MIB
+    """... unless its limit lets it move no more than this in that time: QEMU copies a piece at full speed, and then
+    waits until its limit allows the next one. Measured: pieces of 16 MiB on a disk that was limited to 2 MiB/s."""
     job_end_wait_s: float = 5.0
     """How long the outcome of a job that is gone may be told late, before its end counts as unknown."""
 

@@ -80,6 +80,11 @@ class JobSample:
     """Most that there is room for. Source: disk_temp_total. None unless it is a pull backup."""
     disk: str | None = None
     """The disk of a block job. None for jobs of the whole VM."""
+    limit_bytes_per_s: int | None = None
+    """Most that it may move, a backup on each of its disks; 0 for no limit. None where that is not told, and where the
+    disks of a backup have different limits. Source: `bandwidth` of virDomainGetBlockJobInfo."""
+    disks: int | None = None
+    """How many disks a backup still copies. None where that is not told, and for other jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,10 @@ class FinishedJob:
     """Wall clock, seconds since 1970."""
     elapsed_s: float | None
     processed_bytes: int | None
+    disk: str | None = None
+    """The disk of a block job. None for jobs of the whole VM."""
+    is_cancelled: bool = False
+    """It did not succeed because somebody cancelled it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

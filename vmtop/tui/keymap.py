@@ -509,8 +509,9 @@ KEYS = (
         keys="t",
         label="t",
         action="limit_job",
-        description="throttle the backup",
-        tooltip="On the list of jobs: limit the rate of the backup under the cursor, or lift the limit.",
+        description="throttle the job",
+        tooltip="On the list of jobs: limit the rate of the backup, or of the job of a disk, under the cursor, or lift "
+        "the limit.",
         scope=Scope.JOBS,
         hint="throttle",
     ),

@@ -35,9 +35,10 @@ _RECORDS = (
     Head(title="TOOK", width=4, worth=2, is_left=False),
     Head(title="", width=200, least=10, worth=1),
 )
-_TONES: Mapping[str | None, Tone] = MappingProxyType(
-    {"done": Tone.OK, "failed": Tone.HARD, "refused": Tone.WARN, "pending": Tone.WARN, None: Tone.UNKNOWN}
+_TONES: Mapping[str, Tone] = MappingProxyType(
+    {"done": Tone.OK, "failed": Tone.HARD, "cancelled": Tone.WARN, "refused": Tone.WARN, "pending": Tone.WARN}
 )
+"""How an action ended -> its tone; another version of vmtop may know more ends."""
 _NO_END = "no end"
 """vmtop was killed, or is still at it."""
 
@@ -82,7 +83,7 @@ def build_entry(entry: Entry, *, width: int, has_unicode: bool) -> list[Line]:
     words = [
         ("who", who, Tone.NORMAL),
         ("asked", record.sentence + (" (forced)" if record.is_forced else ""), Tone.NORMAL),
-        ("end", record.text or record.outcome or _NO_END, _TONES[record.outcome]),
+        ("end", record.text or record.outcome or _NO_END, _tone(record)),
         *(("refused", refusal, Tone.WARN) for refusal in record.refusals if refusal not in record.text),
         *(("warned", warning, Tone.NORMAL) for warning in record.warnings),
         ("where", record.uri, Tone.DIM),
@@ -103,10 +104,18 @@ def _row(entry: Entry, has_unicode: bool) -> Row:
         word(ACTION_WORDS.get(record.action, record.action), has_unicode=has_unicode),
         figure(_value(record, record.old)),
         figure(_value(record, record.new)),
-        figure(_NO_END if record.outcome is None else record.outcome, _TONES[record.outcome]),
+        _end(record, has_unicode),
         figure("" if record.duration_s is None else format_age(record.duration_s)),
         word(record.text, has_unicode=has_unicode),
     )
+
+
+def _end(record: AuditRecord, has_unicode: bool) -> Line:
+    return word(record.outcome or _NO_END, _tone(record), has_unicode=has_unicode)
+
+
+def _tone(record: AuditRecord) -> Tone:
+    return _TONES.get(record.outcome or "", Tone.UNKNOWN)
 
 
 def _value(record: AuditRecord, value: int | None) -> str:

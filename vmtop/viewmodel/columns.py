@@ -22,6 +22,7 @@ from vmtop.viewmodel.formats import (
     format_age,
     format_bytes,
     format_count,
+    format_rate,
     format_ratio,
 )
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -297,6 +298,14 @@ def format_job(job: JobSample) -> str:
     if job.processed_bytes is None or not job.total_bytes:
         return job.kind.value
     return f"{job.kind.value} {min(1.0, job.processed_bytes / job.total_bytes):.0%}"
+
+
+def limit_words(job: JobSample) -> list[str]:
+    """The limit of a job: "limited to 20.0M/s for each disk"; nothing where there is none, or none is told."""
+    if not job.limit_bytes_per_s:
+        return []
+    each = " for each disk" if job.disk is None and job.disks != 1 else ""
+    return [f"limited to {format_rate(job.limit_bytes_per_s)}{each}"]
 
 
 def format_jobs(vm: VmMetrics, stalled: frozenset[JobKind] = frozenset()) -> str:

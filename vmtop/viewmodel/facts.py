@@ -11,7 +11,7 @@ from vmtop.derive.metrics import Condition, HostMetrics, Level, UsedSource, VmMe
 from vmtop.derive.words import duration_words, percent_words, rate_words, size_words
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.model.sample import JobSample, KsmSample, Pressure, Sample, VmFacts, VmSample, VmState
-from vmtop.viewmodel.columns import CONDITION_TONES, format_job
+from vmtop.viewmodel.columns import CONDITION_TONES, format_job, limit_words
 from vmtop.viewmodel.formats import cell_width, cut_line, format_count, format_times, safe_text, wrap_text
 from vmtop.viewmodel.summary import LEVEL_TONES
 from vmtop.viewmodel.tone import Line, Span, Tone
@@ -249,6 +249,7 @@ def _job_fact(job: JobSample) -> _Fact:
     parts = [format_job(job)]
     if job.processed_bytes is not None and job.total_bytes is not None:
         parts.append(f"{size_words(job.processed_bytes)} of {size_words(job.total_bytes)}")
+    parts += limit_words(job)
     if job.elapsed_s is not None:
         parts.append(f"runs for {duration_words(job.elapsed_s)}")
     return _Fact("", ", ".join(parts), Tone.NOTE)

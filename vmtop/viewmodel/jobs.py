@@ -11,7 +11,7 @@ from vmtop.derive.job import JobMetrics
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.sample import FinishedJob, JobKind, VmSample, VmState
-from vmtop.viewmodel.columns import CONDITION_TONES
+from vmtop.viewmodel.columns import CONDITION_TONES, limit_words
 from vmtop.viewmodel.formats import bar, format_age, format_bytes, format_rate, format_ratio, safe_text
 from vmtop.viewmodel.outcome import ACTION_WORDS
 from vmtop.viewmodel.sheet import Head, Page, Row, build_note, build_sheet, figure, make_page, plain, spinner, word
@@ -28,18 +28,19 @@ _RUNNING = (
     Head(title="RUNNING", width=32, least=8),
     Head(title="JOB", width=24, least=6),
     Head(title="PROGRESS", width=_MOST_BAR, least=_LEAST_BAR, worth=4),
-    Head(title="DONE", width=4, worth=9, is_left=False),
+    Head(title="DONE", width=4, worth=10, is_left=False),
     Head(title="BYTES", width=11, worth=2, is_left=False),
-    Head(title="RATE", width=7, worth=8, is_left=False),
-    Head(title="LEFT", width=4, worth=7, is_left=False),
-    Head(title="RUNS", width=4, worth=6, is_left=False),
+    Head(title="RATE", width=7, worth=9, is_left=False),
+    Head(title="LIMIT", width=7, least=5, worth=5, is_left=False),
+    Head(title="LEFT", width=4, worth=8, is_left=False),
+    Head(title="RUNS", width=4, worth=7, is_left=False),
     Head(title="WAITS", width=5, worth=3, is_left=False),
-    Head(title="STATE", width=10, least=9, worth=5),
+    Head(title="STATE", width=10, least=9, worth=6),
 )
 _ENDED = (
     Head(title="ENDED", width=32, least=8),
-    Head(title="JOB", width=16, least=6),
-    Head(title="HOW", width=7),
+    Head(title="JOB", width=24, least=6),
+    Head(title="HOW", width=9),
     Head(title="BYTES", width=5, worth=2, is_left=False),
     Head(title="TOOK", width=4, worth=3, is_left=False),
     Head(title="AGO", width=4, worth=4, is_left=False),
@@ -64,10 +65,10 @@ class JobChoice(NamedTuple):
     """The same in a sentence; foreign text."""
     is_stopped: bool = False
     """The VM stands still after an I/O error."""
-    is_running: bool = False
-    """A job that runs."""
-    whole_kind: JobKind | None = None
-    """Its kind when it runs on the whole VM, so that libvirt may cancel it. None for jobs of single disks."""
+    running: JobKind | None = None
+    """Kind of the job that runs. None for all else."""
+    disk: str | None = None
+    """The disk on which it runs. None for the whole VM."""
 
 
 class JobsPage(NamedTuple):
@@ -140,8 +141,8 @@ def build_jobs(
                 JobChoice(
                     each.uuid,
                     f"{each.name}: {describe_job(each)}",
-                    is_running=True,
-                    whole_kind=each.job.kind if each.job.disk is None else None,
+                    running=each.job.kind,
+                    disk=each.job.disk,
                 ),
             )
             for each in running
@@ -157,7 +158,7 @@ def build_jobs(
         _ENDED,
         [_ended(each, now_s, has_unicode) for each in ended],
         [
-            choose(f"end {each.uuid} {each.kind} {each.ended_s}", JobChoice(each.uuid, _ended_words(each)))
+            choose(f"end {each.uuid} {each.kind} {each.disk} {each.ended_s}", JobChoice(each.uuid, _ended_words(each)))
             for each in ended
         ],
         NOTHING_ENDED,
@@ -166,13 +167,17 @@ def build_jobs(
 
 
 def describe_job(each: JobMetrics) -> str:
-    """A running job in a sentence: "backup 43%, 12.0M/s, 3 min left"."""
+    """A running job in a sentence: "backup 43%, 12.0M/s, 3 min left"; a disk in it is foreign text."""
     job = each.job
-    words = [job.kind.value if each.done_ratio is None else f"{job.kind.value} {format_ratio(each.done_ratio)}"]
-    if each.is_stalled:
+    what = job.kind.value if job.disk is None else f"{job.kind.value} of {job.disk}"
+    words = [what if each.done_ratio is None else f"{what} {format_ratio(each.done_ratio)}"]
+    if each.is_ready:
+        words.append("complete, and follows what the guest writes until somebody ends it")
+    elif each.is_stalled:
         words.append(f"stalled for {duration_words(each.still_s)}")
     elif each.rate_bytes_per_s is not None:
         words.append(format_rate(each.rate_bytes_per_s))
+    words += limit_words(job)
     if each.left_s is not None:
         words.append(f"{duration_words(each.left_s)} left")
     elif job.elapsed_s is not None:
@@ -180,20 +185,26 @@ def describe_job(each: JobMetrics) -> str:
     return ", ".join(words)
 
 
+def _kind(kind: JobKind, disk: str | None, has_unicode: bool) -> str:
+    return kind.value if disk is None else f"{kind.value} {safe_text(disk, has_unicode)}"
+
+
 def _running(each: JobMetrics, vm: VmMetrics | None, now_s: float, bar_cells: int, has_unicode: bool) -> Row:
     job = each.job
-    kind = job.kind.value if job.disk is None else f"{job.kind.value} {safe_text(job.disk, has_unicode)}"
-    if each.is_stalled:
+    if each.is_ready:
+        rate = figure("ready", Tone.OK)
+    elif each.is_stalled:
         rate = figure("stalled", Tone.WARN)
     else:
         rate = figure("" if each.rate_bytes_per_s is None else format_rate(each.rate_bytes_per_s))
     return (
         word(each.name, Tone.NAME, has_unicode=has_unicode),
-        figure(kind, Tone.NOTE),
+        figure(_kind(job.kind, job.disk, has_unicode), Tone.NOTE),
         _progress(each, now_s, bar_cells, has_unicode),
         figure("" if each.done_ratio is None else format_ratio(each.done_ratio)),
         figure(_amount(each)),
         rate,
+        figure("" if not job.limit_bytes_per_s else format_rate(job.limit_bytes_per_s)),
         figure("" if each.left_s is None else format_age(each.left_s)),
         figure(None if job.elapsed_s is None else format_age(job.elapsed_s)),
         figure(None if vm is None or vm.psi_some_avg10_ratio is None else format_ratio(vm.psi_some_avg10_ratio)),
@@ -222,24 +233,31 @@ def _amount(each: JobMetrics) -> str:
 
 
 def _ended_words(each: FinishedJob) -> str:
-    how = "done" if each.is_good else _why(each) or "failed"
+    how = _why(each) or _how(each)[0]
     took = "" if each.elapsed_s is None else f" after {duration_words(each.elapsed_s)}"
-    return f"{each.name}: {each.kind.value}{took}: {how}"
+    what = each.kind.value if each.disk is None else f"{each.kind.value} of {each.disk}"
+    return f"{each.name}: {what}{took}: {how}"
 
 
 def _why(each: FinishedJob) -> str:
     """Why it is not known to have gone well; empty when it is, and when nobody told."""
+    if each.is_cancelled:
+        return ""
     return "nobody told how it ended" if each.is_good is None else each.error or ""
 
 
 _HOW = {True: ("done", Tone.OK), False: ("failed", Tone.HARD), None: ("unknown", Tone.UNKNOWN)}
 
 
+def _how(each: FinishedJob) -> tuple[str, Tone]:
+    return ("cancelled", Tone.WARN) if each.is_cancelled else _HOW[each.is_good]
+
+
 def _ended(each: FinishedJob, now_s: float, has_unicode: bool) -> Row:
-    how, tone = _HOW[each.is_good]
+    how, tone = _how(each)
     return (
         word(each.name, Tone.NAME, has_unicode=has_unicode),
-        figure(each.kind.value),
+        figure(_kind(each.kind, each.disk, has_unicode)),
         figure(how, tone),
         figure("" if each.processed_bytes is None else format_bytes(each.processed_bytes)),
         figure(None if each.elapsed_s is None else format_age(each.elapsed_s)),

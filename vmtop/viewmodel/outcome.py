@@ -33,6 +33,7 @@ ENDING_TONES: Mapping[Ending, Tone] = MappingProxyType(
         Ending.FAILED: Tone.HARD,
         Ending.REFUSED: Tone.WARN,
         Ending.PENDING: Tone.WARN,
+        Ending.CANCELLED: Tone.WARN,
     }
 )
 

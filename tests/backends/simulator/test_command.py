@@ -10,7 +10,9 @@ from tests.backends.simulator.worlds import EPOCH_S, make_host_plan, make_plan, 
 from vmtop.backends.simulator import command
 from vmtop.backends.simulator.backup import BackupJob
 from vmtop.backends.simulator.command import AGENT_WAIT_S, LOCK_WAIT_S, Steps
+from vmtop.backends.simulator.copy import BlockCopy, end_copy, start_copy
 from vmtop.backends.simulator.dice import Dice
+from vmtop.backends.simulator.disk import TARGET
 from vmtop.backends.simulator.guest import Guest
 from vmtop.backends.simulator.job import Ending
 from vmtop.backends.simulator.plan import NEVER, PAGES_PER_GIB, PAGES_PER_MIB
@@ -206,8 +208,11 @@ REFUSALS: list[tuple[str, dict[str, Any], Prepare, Callable[..., Any], tuple[Any
     ("no folder", {}, nothing, BACKUP, (backup_to("/nope/b"),), 38, "failed to create image file '/nope/b'"),
     ("unknown checkpoint", {}, nothing, BACKUP, (backup_to("/backup/b", since="c9"),), 103, "'c9'"),
     ("backup, block job", {}, begin_commit, BACKUP, (backup_to("/backup/b"),), 1, "has a blockjob assigned"),
-    ("nothing to cancel", {}, nothing, command.cancel_job, (), 55, "no job is active on the domain"),
-    ("nothing to limit", {}, nothing, command.limit_job, (MIB,), 8, "no active block job"),
+    ("nothing to cancel", {}, nothing, command.cancel_job, (None,), 55, "no job is active on the domain"),
+    ("no job of a disk", {}, nothing, command.cancel_job, ("vda",), 8, "disk vda does not have an active block job"),
+    ("unknown disk", {}, nothing, command.cancel_job, ("vdq",), 8, "disk 'vdq' not found in domain"),
+    ("nothing to limit", {}, nothing, command.limit_job, (MIB, None), 104, "no domain backup job present"),
+    ("no disk to limit", {}, nothing, command.limit_job, (MIB, "vda"), 8, "does not have an active block job"),
     ("delete unknown checkpoint", {}, nothing, command.delete_checkpoint, ("c9",), 103, "matching name 'c9'"),
     ("resume what runs", {}, nothing, command.resume, (), 55, "domain is already running"),
     ("resume what is off", {}, switch_off, command.resume, (), 55, "domain is not running"),
@@ -305,7 +310,7 @@ def test_a_second_job_begins_when_the_first_ends_in_time() -> None:
     for _ in range(10):
         next(steps)
         world.advance()
-    finish(world, command.cancel_job(world, uuid))
+    finish(world, command.cancel_job(world, uuid, None))
     finish(world, steps)
     assert [taken.name for taken in finish(world, command.read_storage(world, uuid, 0.0)).snapshots] == ["s1"]
 
@@ -353,7 +358,7 @@ def test_an_agent_freezes_file_systems() -> None:
 def test_a_backup_is_seen_limited_and_cancelled() -> None:
     world, guest, uuid = one_guest(disk_bytes=100 * GIB)
     begin_backup(world, guest)
-    finish(world, command.limit_job(world, uuid, 20 * MIB))
+    finish(world, command.limit_job(world, uuid, 20 * MIB, None))
     run(world, 10)
     job = guest.job
     assert job is not None
@@ -361,12 +366,59 @@ def test_a_backup_is_seen_limited_and_cancelled() -> None:
     read = job.read
     run(world, 10)
     assert job.read - read == 10 * 20 * PAGES_PER_MIB
-    finish(world, command.cancel_job(world, uuid))
+    finish(world, command.cancel_job(world, uuid, None))
     assert guest.job is None
     finished = world.finished[-1]
     assert (finished.kind, finished.is_good, finished.error) == (JobKind.BACKUP, False, "Operation canceled")
+    assert finished.is_cancelled
     # Real libvirt leaves it, too: whoever cancels has to clean up.
     assert "c1" in {point.name for point in finish(world, command.read_storage(world, uuid, 0.0)).checkpoints}
+
+
+def test_a_disk_that_somebody_copies_is_limited_and_the_copy_cancelled() -> None:
+    world, guest, uuid = one_guest(disk_bytes=100 * GIB)
+    start_copy(world, guest)
+    finish(world, command.limit_job(world, uuid, 20 * MIB, TARGET))
+    run(world, 10)
+    job = guest.job
+    assert job is not None
+    done = job.done
+    run(world, 10)
+    assert job.done - done == 10 * 20 * PAGES_PER_MIB
+    with pytest.raises(ControlError, match="no job is active on the domain"):
+        finish(world, command.cancel_job(world, uuid, None))
+    with pytest.raises(ControlError, match="no domain backup job present"):
+        finish(world, command.limit_job(world, uuid, MIB, None))
+    finish(world, command.cancel_job(world, uuid, TARGET))
+    assert guest.job is None
+    ended = world.finished[-1]
+    assert (ended.kind, ended.disk, ended.is_good, ended.is_cancelled) == (JobKind.BLOCK_COPY, TARGET, False, True)
+
+
+def test_a_copy_that_is_complete_follows_the_guest_until_its_owner_ends_it_well() -> None:
+    world, guest, _ = one_guest(disk_bytes=GIB)
+    start_copy(world, guest)
+    run(world, 120)
+    job = guest.job
+    assert isinstance(job, BlockCopy)
+    assert job.done == job.total
+    run(world, 60)
+    assert job.done == job.total
+    end_copy(world, guest)
+    assert (guest.job, world.finished[-1].is_good) == (None, True)
+    end_copy(world, guest)
+
+
+def test_the_merge_of_a_snapshot_that_is_being_deleted_is_waited_for_and_not_cancelled() -> None:
+    world, guest, uuid = one_guest(disk_bytes=100 * GIB)
+    begin_commit(world, guest)
+    assert guest.job is not None
+    for steps in (command.cancel_job(world, uuid, TARGET), command.limit_job(world, uuid, MIB, TARGET)):
+        guest.job.done, guest.job.total = 0, 1_000_000_000
+        with pytest.raises(ControlError, match="cannot acquire state change lock") as refused:
+            finish(world, steps)
+        assert refused.value.code == 68
+    assert guest.job is not None
 
 
 def test_an_incremental_backup_goes_on_from_its_checkpoint_until_that_is_deleted() -> None:
@@ -433,7 +485,7 @@ def test_a_live_snapshot_that_is_cancelled_ends_its_call() -> None:
     world, guest, uuid = one_guest()
     steps = command.take_snapshot(world, uuid, LIVE)
     next(steps)
-    finish(world, command.cancel_job(world, uuid))
+    finish(world, command.cancel_job(world, uuid, None))
     with pytest.raises(ControlError, match="operation aborted: snapshot job: canceled by client") as aborted:
         next(steps)
     assert aborted.value.code == 78
@@ -528,10 +580,10 @@ class Operator:
         return command.start_backup(world, uuid, request)
 
     def _cancel(self, world: World, uuid: str, _: str) -> Steps[None]:
-        return command.cancel_job(world, uuid)
+        return command.cancel_job(world, uuid, self.pick([None, TARGET]))
 
     def _limit(self, world: World, uuid: str, _: str) -> Steps[None]:
-        return command.limit_job(world, uuid, self.pick([0, MIB, GIB]))
+        return command.limit_job(world, uuid, self.pick([0, MIB, GIB]), self.pick([None, TARGET]))
 
     def _resume(self, world: World, uuid: str, _: str) -> Steps[None]:
         return command.resume(world, uuid)

@@ -120,12 +120,12 @@ def test_a_backup_goes_on_by_itself_until_it_is_cancelled() -> None:
     control.start_backup(
         vm.uuid, BackupRequest(targets={"vda": "/backup/x.qcow2"}, formats={"vda": "qcow2"}, checkpoint="c1")
     )
-    control.limit_job(vm.uuid, 20 * MIB)
+    control.limit_job(vm.uuid, 20 * MIB, None)
     (job,) = read_vm(clock, backend, vm.uuid, after_s=5).jobs
     assert job.processed_bytes is not None
     # What the guest is about to overwrite is copied in any case.
     assert 100 * MIB <= job.processed_bytes < 200 * MIB
-    control.cancel_job(vm.uuid)
+    control.cancel_job(vm.uuid, None)
     clock.now_s += 1
     (finished,) = backend.read_sample().finished
     assert (finished.uuid, finished.is_good, finished.ended_s) == (vm.uuid, False, EPOCH_S + 4)

@@ -5,6 +5,7 @@ import pytest
 from tests.backends.simulator.invariants import check_host
 from tests.backends.simulator.worlds import EPOCH_S, make_host_plan, make_plan, make_world, run
 from vmtop.backends.simulator.backup import BackupSpec, start_backup
+from vmtop.backends.simulator.copy import BlockCopy
 from vmtop.backends.simulator.fault import GUEST_FAULTS, HOST_FAULTS, GuestFault, HostFault
 from vmtop.backends.simulator.foreign import ProxmoxBalancer
 from vmtop.backends.simulator.guest import Guest
@@ -34,6 +35,7 @@ SHOWS: dict[str, Callable[[Guest], bool]] = {
     "agent-hung": lambda guest: guest.flaws.has_hung_agent,
     "snapshot-error": lambda guest: guest.flaws.refuses_snapshots,
     "vanish": lambda guest: not guest.is_defined and not guest.is_running,
+    "disk-copy": lambda guest: isinstance(guest.job, BlockCopy),
 }
 """How each fault of guests that lasts is seen on its guest."""
 HOST_SHOWS: dict[str, Callable[[World], bool]] = {

@@ -210,19 +210,35 @@ def start_backup(world: World, uuid: str, request: BackupRequest) -> Steps[None]
     )
 
 
-def cancel_job(world: World, uuid: str) -> Steps[None]:
-    """End the job of a VM."""
-    guest = yield from _hold(world, uuid, _lets_ask)
-    world.cancel_job(guest)
+def cancel_job(world: World, uuid: str, disk: str | None) -> Steps[None]:
+    """End the job of a VM, or that of a disk."""
+    if disk is None:
+        guest = yield from _hold(world, uuid, _lets_ask)
+        world.cancel_job(guest)
+        return
+    guest = yield from _hold(world, uuid, _lets_change_disk)
+    job = _block_job(guest, disk)
+    world.end_job(guest, job.cancelled())
 
 
-def limit_job(world: World, uuid: str, bytes_per_s: int) -> Steps[None]:
-    """Let the job of a VM move no more than this on each disk; 0 for no limit."""
-    guest = yield from _hold(world, uuid, _lets_change)
+def limit_job(world: World, uuid: str, bytes_per_s: int, disk: str | None) -> Steps[None]:
+    """Let the backup of a VM move no more than this on each disk, or the job of one disk; 0 for no limit."""
+    guest = yield from _hold(world, uuid, _lets_change_disk)
     _check_running(guest)
-    if guest.job is None:
-        raise refusal(Code.INVALID_ARG, f"no active block job on disk {TARGET}")
-    guest.job.set_limit(bytes_per_s)
+    if disk is not None:
+        _block_job(guest, disk).set_limit(bytes_per_s)
+    elif guest.job is None or guest.job.disk is not None:
+        raise refusal(Code.NO_DOMAIN_BACKUP, "no domain backup job present")
+    else:
+        guest.job.set_limit(bytes_per_s)
+
+
+def _block_job(guest: Guest, disk: str) -> Job:
+    if disk != TARGET:
+        raise refusal(Code.INVALID_ARG, f"disk '{disk}' not found in domain")
+    if guest.job is None or guest.job.disk != disk:
+        raise refusal(Code.INVALID_ARG, f"disk {disk} does not have an active block job")
+    return guest.job
 
 
 def delete_checkpoint(world: World, uuid: str, name: str) -> Steps[None]:
@@ -249,6 +265,11 @@ def _lets_ask(job: Job) -> bool:
 def _lets_change(job: Job) -> bool:
     """A job beside which a VM can be changed: backups, and jobs of disks."""
     return job.kind is JobKind.BACKUP or job.disk is not None
+
+
+def _lets_change_disk(job: Job) -> bool:
+    """A job beside which the job of a disk can be changed: not one that is a part of a longer command."""
+    return _lets_change(job) and not job.is_internal
 
 
 def _lets_begin(job: Job) -> bool:

@@ -47,13 +47,13 @@ class SimulatorControl:
         """Begin a push backup; it goes on as a job."""
         self._run(lambda world: command.start_backup(world, uuid, request))
 
-    def cancel_job(self, uuid: str) -> None:
-        """Cancel the job of a VM."""
-        self._run(lambda world: command.cancel_job(world, uuid))
+    def cancel_job(self, uuid: str, disk: str | None) -> None:
+        """Cancel the job of a VM, or that of a disk."""
+        self._run(lambda world: command.cancel_job(world, uuid, disk))
 
-    def limit_job(self, uuid: str, bytes_per_s: int) -> None:
-        """Limit the rate of a running backup; 0 for no limit."""
-        self._run(lambda world: command.limit_job(world, uuid, bytes_per_s))
+    def limit_job(self, uuid: str, bytes_per_s: int, disk: str | None) -> None:
+        """Limit the rate of a running backup, or of the job of a disk; 0 for no limit."""
+        self._run(lambda world: command.limit_job(world, uuid, bytes_per_s, disk))
 
     def delete_checkpoint(self, uuid: str, name: str) -> None:
         """Delete a checkpoint with its bitmaps."""

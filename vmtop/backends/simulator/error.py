@@ -24,6 +24,7 @@ class Code(IntEnum):
     OPERATION_UNSUPPORTED = 84
     AGENT_UNRESPONSIVE = 86
     NO_DOMAIN_CHECKPOINT = 103
+    NO_DOMAIN_BACKUP = 104
 
 
 _BEGINNINGS = {
@@ -41,6 +42,7 @@ _BEGINNINGS = {
     Code.OPERATION_UNSUPPORTED: "Operation not supported: ",
     Code.AGENT_UNRESPONSIVE: "Guest agent is not responding: ",
     Code.NO_DOMAIN_CHECKPOINT: "Domain checkpoint not found: ",
+    Code.NO_DOMAIN_BACKUP: "Domain backup job id not found: ",
 }
 """How the text of such an error begins. Source: virErrorMsgStrings in src/util/virerror.c."""
 

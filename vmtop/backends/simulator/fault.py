@@ -139,10 +139,26 @@ def _migrate(world: World, guest: Guest) -> None:
     start_migration(world, guest)
 
 
+def _copy_disk(world: World, guest: Guest) -> None:
+    from vmtop.backends.simulator.copy import start_copy
+
+    start_copy(world, guest)
+
+
+def _end_copy(world: World, guest: Guest) -> None:
+    from vmtop.backends.simulator.copy import end_copy
+
+    end_copy(world, guest)
+
+
+def _has_job(guest: Guest) -> str | None:
+    return None if guest.job is None else "a job runs on it"
+
+
 def _bound_to_host(guest: Guest) -> str | None:
     if guest.plan.has_vfio:
         return "a device of this host is passed through to it"
-    return None if guest.job is None else "a job runs on it"
+    return _has_job(guest)
 
 
 def _vanish(world: World, guest: Guest) -> None:
@@ -253,6 +269,7 @@ GUEST_FAULTS: Mapping[str, GuestFault] = {
     "crash": GuestFault("process killed", World.crash),
     "migration": GuestFault("is moved to another host while it runs", _migrate, obstacle=_bound_to_host),
     "vanish": GuestFault("undefined, and defined again later", _vanish, _appear, 60),
+    "disk-copy": GuestFault("somebody copies its disk while it runs", _copy_disk, _end_copy, 300, _has_job),
 }
 
 

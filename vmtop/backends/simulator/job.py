@@ -22,10 +22,13 @@ class Ending(NamedTuple):
     is_good: bool
     error: str | None = None
     """In the words of libvirt. None when nobody says."""
+    is_cancelled: bool = False
 
 
 DONE = Ending(is_good=True)
-CANCELLED = Ending(is_good=False, error="Operation canceled")
+CANCELLED = Ending(is_good=False, error="Operation canceled", is_cancelled=True)
+BLOCK_CANCELLED = Ending(is_good=False, is_cancelled=True)
+"""libvirt tells it of jobs of disks with a number."""
 VM_GONE = Ending(is_good=False)
 """libvirt gives no reason then."""
 
@@ -59,6 +62,8 @@ class Job(ABC):
     """QEMU answers nobody else while it runs, so libvirt shows only the sizes of the VM."""
     can_cancel: ClassVar[bool] = True
     can_limit: ClassVar[bool] = True
+    is_internal: ClassVar[bool] = False
+    """The job of a disk is a part of a command that holds the VM, so that it can be neither cancelled nor limited."""
 
     @abstractmethod
     def step(self, share: int, /) -> int:
@@ -70,7 +75,7 @@ class Job(ABC):
 
     def cancelled(self) -> Ending:
         """How it ends when an operator cancels it."""
-        return CANCELLED
+        return CANCELLED if self.disk is None else BLOCK_CANCELLED
 
     def capped(self, rate: int) -> int:
         """A rate as far as the limit allows it."""

@@ -14,6 +14,7 @@ from vmtop.model.sample import (
     Answer,
     FinishedJob,
     HostSample,
+    JobKind,
     JobSample,
     KsmSample,
     QemuSample,
@@ -246,7 +247,8 @@ def _guest_unknown(guest: Guest) -> Mapping[str, str]:
 
 
 def _job(job: Job, tick: int) -> JobSample:
-    """What virDomainGetJobStats tells, for jobs of disks virDomainGetBlockJobInfo."""
+    """What virDomainGetJobStats tells, for jobs of disks, and for limits, virDomainGetBlockJobInfo."""
+    is_limitable = job.can_limit and (job.kind is JobKind.BACKUP or job.disk is not None)
     return JobSample(
         kind=job.kind,
         elapsed_s=float(tick - job.started_at) if job.disk is None else None,
@@ -255,6 +257,8 @@ def _job(job: Job, tick: int) -> JobSample:
         scratch_used_bytes=None if job.scratch_total is None else job.scratch_used * PAGE_BYTES,
         scratch_total_bytes=None if job.scratch_total is None else job.scratch_total * PAGE_BYTES,
         disk=job.disk,
+        limit_bytes_per_s=(job.limit or 0) * PAGE_BYTES if is_limitable else None,
+        disks=1 if is_limitable and job.disk is None else None,
     )
 
 

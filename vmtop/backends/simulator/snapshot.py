@@ -277,6 +277,8 @@ class Commit(Job):
     is_active: bool
     """The guest writes to that overlay, so the end moves away."""
 
+    is_internal: ClassVar[bool] = True
+
     def step(self, share: int) -> int:
         """Move data, and in the end let the guest write to the file below."""
         moved = min(self.capped(COMMIT_RATE), share, self.total - self.done)

@@ -275,9 +275,13 @@ class World:
             ended_s=float(self.clock_s),
             elapsed_s=float(self.tick - job.started_at),
             processed_bytes=job.done * PAGE_BYTES if job.has_progress else None,
+            disk=job.disk,
+            is_cancelled=ending.is_cancelled,
         )
         self.finished.append(finished)
-        if not ending.is_good and ending.error is not None:
+        if ending.is_cancelled:
+            self.tell(f"{job.kind} of {guest.plan.name} was cancelled")
+        elif not ending.is_good and ending.error is not None:
             self.tell(f"{job.kind} of {guest.plan.name} failed: {ending.error}")
 
     def cancel_job(self, guest: Guest) -> None:

@@ -6,12 +6,15 @@ from vmtop.actions.command import CancelJob, LimitJob, ResumeVm
 from vmtop.actions.size import parse_rate
 from vmtop.errors import UsageError
 from vmtop.tui.keymap import Scope, bindings
-from vmtop.tui.messages import CommandAsked, PageOpened
+from vmtop.tui.messages import CommandAsked, Noticed, PageOpened
 from vmtop.tui.screens.list import ListScreen
 from vmtop.tui.view import View
 from vmtop.viewmodel.jobs import JobChoice, build_jobs
 from vmtop.viewmodel.sheet import Page, build_note
+from vmtop.viewmodel.status import Notice
 from vmtop.viewmodel.tone import Line, Span, Tone
+
+_DONE = {"cancel": "cancelled", "throttle": "throttled"}
 
 
 class JobsScreen(ListScreen):
@@ -57,30 +60,43 @@ class JobsScreen(ListScreen):
     def action_choose(self) -> None:
         """Let a stopped VM go on, or show the page of the VM."""
         choice = self._choice
-        if choice is not None and choice.is_stopped:
+        if choice is None:
+            self._say("there is no job to choose")
+        elif choice.is_stopped:
             self.post_message(CommandAsked((ResumeVm(uuid=choice.uuid),)))
-        elif choice is not None:
+        else:
             self.post_message(PageOpened(choice.uuid))
 
     def action_cancel_job(self) -> None:
-        """Ask whether to cancel the job; only jobs of whole VMs that run can be."""
-        choice = self._choice
-        if choice is not None and choice.whole_kind is not None:
-            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid, kind=choice.whole_kind),)))
+        """Ask whether to cancel the job that runs."""
+        choice = self._choose_running("cancel")
+        if choice is not None:
+            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid, kind=choice.running, disk=choice.disk),)))
 
     def action_limit_job(self) -> None:
         """Ask for a rate."""
-        choice = self._choice
+        choice = self._choose_running("throttle")
         if choice is None:
             return
-        uuid = choice.uuid
+        uuid, kind, disk = choice.uuid, choice.running, choice.disk
 
         def limit(text: str) -> str:
             try:
                 bytes_per_s = parse_rate(text)
             except UsageError as error:
                 return str(error)
-            self.post_message(CommandAsked((LimitJob(uuid=uuid, bytes_per_s=bytes_per_s),)))
+            self.post_message(CommandAsked((LimitJob(uuid=uuid, bytes_per_s=bytes_per_s, kind=kind, disk=disk),)))
             return ""
 
-        self.ask("Most for each disk (100M, or none): ", "", limit)
+        self.ask(f"Most for {'each' if disk is None else 'this'} disk (100M, or none): ", "", limit)
+
+    def _choose_running(self, verb: str) -> JobChoice | None:
+        """The job under the cursor; where none runs there, that is said."""
+        choice = self._choice
+        if choice is not None and choice.running is not None:
+            return choice
+        self._say(f"there is no job to {verb}" if choice is None else f"only a job that runs can be {_DONE[verb]}")
+        return None
+
+    def _say(self, text: str) -> None:
+        self.post_message(Noticed(Notice(text, Tone.NOTE)))
