@@ -98,7 +98,7 @@ def test_a_job_can_be_cancelled_and_the_operator_sees_it() -> None:
     world.cancel_job(guest)
     assert guest.job is None
     assert (job.ending, job.closed) == (CANCELLED, 1)
-    assert any("Operation canceled" in notice for notice in world.notices())
+    assert any("was cancelled" in notice for notice in world.notices())
     with pytest.raises(ControlError, match="no job is active on the domain") as error:
         world.cancel_job(guest)
     assert error.value.code == 55

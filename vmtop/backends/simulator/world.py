@@ -279,10 +279,9 @@ class World:
             is_cancelled=ending.is_cancelled,
         )
         self.finished.append(finished)
-        if ending.is_cancelled:
-            self.tell(f"{job.kind} of {guest.plan.name} was cancelled")
-        elif not ending.is_good and ending.error is not None:
-            self.tell(f"{job.kind} of {guest.plan.name} failed: {ending.error}")
+        if not ending.is_good and ending.error is not None:
+            how = "was cancelled" if ending.is_cancelled else f"failed: {ending.error}"
+            self.tell(f"{job.kind} of {guest.plan.name} {how}")
 
     def cancel_job(self, guest: Guest) -> None:
         """End the job of a guest as `virsh domjobabort` does.
