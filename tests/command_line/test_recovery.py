@@ -238,13 +238,15 @@ def test_several_vms_or_disks_have_to_be_told_apart(rig: Rig, tmp_path: Path, fo
 def test_ctrl_c_leaves_nothing_of_an_image(
     rig: Rig, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(chain: list[tuple[str, str]], to_path: str, show: Callable[[float], None]) -> int:
+    def interrupted(
+        chain: list[tuple[str, str]], to_path: str, show: Callable[[float], None], **more: int | None
+    ) -> int:
         def show_and_interrupt(ratio: float) -> None:
             if ratio < 1:
                 os.kill(os.getpid(), signal.SIGINT)
             show(ratio)
 
-        return restore_image(chain, to_path, show_and_interrupt)
+        return restore_image(chain, to_path, show_and_interrupt, **more)
 
     monkeypatch.setattr(recovery, "restore_image", interrupted)
     before = set(tmp_path.iterdir())

@@ -101,7 +101,7 @@ def run_restore(place: Place, wanted: argparse.Namespace) -> int:
     if not wanted.json or (is_asking and console.can_ask):
         _show_card(place, restore, is_note=wanted.json)
     if wanted.dry_run:
-        check_restore(restore.chain, restore.to_path)
+        check_restore(restore.chain, restore.to_path, restore.disk.capacity_bytes)
         return _tell(place, restore, wanted, None, "all its files are there, and whole")
     if is_asking and not console.can_ask:
         raise RefusedError("nothing was done: nobody is there to be asked; --yes does it unasked")
@@ -144,7 +144,7 @@ def _build(place: Place, restore: _Restore) -> tuple[int, str]:
 
     with noted_interrupts() as interrupt:
         try:
-            size_bytes = restore_image(restore.chain, restore.to_path, show)
+            size_bytes = restore_image(restore.chain, restore.to_path, show, capacity_bytes=restore.disk.capacity_bytes)
         except (ControlError, KeyboardInterrupt):
             # A terminal sends Ctrl+C to qemu-img, too, which then fails.
             if not interrupt.number:
