@@ -15,10 +15,10 @@ from tests.actions.scenes import (
 )
 from tests.builders import START_S, make_frame, make_job, make_off_vm, make_vm
 from vmtop.actions.backup_plan import find_base, plan_backup, vm_folder
-from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.guard import check
 from vmtop.actions.situation import Situation
-from vmtop.actions.verdict import BackupPreview
+from vmtop.actions.verdict import BackupPreview, CheckpointPreview
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, JobSample, VmSample, VmState
 from vmtop.model.storage import BackupRequest
@@ -167,6 +167,63 @@ def test_what_cannot_be_seen_is_warned_of() -> None:
     silent = make_storage(make_disk(capacity_bytes=None, allocation_bytes=None))
     assert "how much is to be written is not known" in check(FULL, situate(storage=silent)).warnings[0]
     assert "no incremental backup can follow" in check(FULL, situate(storage=RAW)).warnings[0]
+
+
+OLD, NEW = "vmtop-20231114T220000Z", "vmtop-20231114T221000Z"
+MARKED = make_storage(checkpoints=(make_checkpoint(OLD), make_checkpoint("daily"), make_checkpoint(NEW)))
+
+
+def clear(*names: str) -> DeleteCheckpoints:
+    return DeleteCheckpoints(uuid=ID, names=names)
+
+
+def test_where_the_newest_checkpoint_stays_nothing_is_lost() -> None:
+    verdict = check(clear(OLD), situate(storage=MARKED))
+    assert (verdict.refusals, verdict.warnings, verdict.needs_name) == ((), (), "")
+    assert verdict.preview == CheckpointPreview(deleted=(OLD,), kept=(NEW,), foreign=("daily",))
+
+
+def test_where_an_older_checkpoint_stays_the_next_backup_goes_on_from_it() -> None:
+    verdict = check(clear(NEW), situate(storage=MARKED))
+    assert (verdict.refusals, verdict.warnings) == ((), ())
+    assert verdict.preview == CheckpointPreview(deleted=(NEW,), kept=(OLD,), foreign=("daily",))
+
+
+def test_where_no_checkpoint_of_vmtop_is_left_the_next_backup_has_to_be_a_full_one() -> None:
+    verdict = check(clear(NEW, OLD), situate(storage=MARKED))
+    assert verdict.warnings == ("none of vmtop is left then, so that the next backup has to be a full one",)
+    assert verdict.preview == CheckpointPreview(deleted=(OLD, NEW), kept=(), foreign=("daily",))
+
+
+@pytest.mark.parametrize(
+    ("command", "now", "reason"),
+    [
+        (clear(OLD), situate(storage=None), "the checkpoints of vm-0001 could not be read"),
+        (clear(), situate(storage=MARKED), "vm-0001 has no such checkpoint of vmtop"),
+        (clear("vmtop-gone"), situate(storage=MARKED), "vm-0001 has no checkpoint vmtop-gone"),
+        (
+            clear(OLD, "daily"),
+            situate(storage=MARKED),
+            "the checkpoint daily was not made by vmtop: whoever made it may need it",
+        ),
+        (
+            clear(OLD),
+            situate(make_off_vm(uuid=ID), storage=MARKED),
+            "libvirt deletes checkpoints only while their VM runs, and vm-0009 is shut off",
+        ),
+        (clear(OLD), situate(make_vm(jobs=(make_job(),)), storage=MARKED), "a job runs on vm-0001 already: backup"),
+        (clear(OLD), situate(storage=replace(MARKED, block_job_disk="vda")), "a block job runs on its disk vda"),
+        (
+            clear(OLD),
+            situate(storage=replace(RAW, checkpoints=MARKED.checkpoints)),
+            "none of its disks is qcow2, and only those hold checkpoints",
+        ),
+    ],
+)
+def test_checkpoints_that_cannot_or_must_not_go_are_refused(
+    command: DeleteCheckpoints, now: Situation, reason: str
+) -> None:
+    assert refusal(command, now) == reason
 
 
 PULL = JobSample(

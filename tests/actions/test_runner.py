@@ -17,6 +17,7 @@ from vmtop.actions.audit import AuditRecord, Phase, find_undoable
 from vmtop.actions.command import (
     CancelJob,
     Command,
+    DeleteCheckpoints,
     DeleteSnapshot,
     LimitJob,
     ResumeVm,
@@ -604,6 +605,35 @@ def test_a_checkpoint_that_could_not_be_deleted_is_deleted_when_the_vm_runs_agai
         ("clear", None),
         ("clear", "done"),
     ]
+
+
+def test_checkpoints_go_the_oldest_first_and_the_audit_knows_which(rig: Rig) -> None:
+    names = ("vmtop-1", "vmtop-2")
+    rig.control.storage = make_storage(checkpoints=tuple(map(make_checkpoint, (*names, "foreign"))))
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=tuple(reversed(names))))
+    assert last(rig) == (Ending.DONE, "2 checkpoints deleted")
+    assert rig.asked() == [("delete_checkpoint", ID, name) for name in names]
+    started, ended = rig.records()
+    assert started.sentence == "delete the checkpoints of web-1: vmtop-2, vmtop-1"
+    assert (started.action, ended.outcome, ended.text) == ("checkpoint-delete", "done", "2 checkpoints deleted")
+
+
+def test_a_checkpoint_of_another_program_never_reaches_the_hypervisor(rig: Rig) -> None:
+    rig.control.storage = make_storage(checkpoints=(make_checkpoint("foreign"),))
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=("foreign",)))
+    assert last(rig) == (
+        Ending.REFUSED,
+        "the checkpoint foreign was not made by vmtop: whoever made it may need it",
+    )
+    assert rig.asked() == []
+
+
+def test_while_checkpoints_go_it_is_said_how_far_that_is(rig: Rig) -> None:
+    rig.control.storage = make_storage(checkpoints=(make_checkpoint("vmtop-1"), make_checkpoint("vmtop-2")))
+    seen: list[str] = []
+    rig.control.before_call = lambda name: seen.append(only(rig).progress)
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=("vmtop-1", "vmtop-2")))
+    assert seen == ["deleting 1 of 2", "deleting 2 of 2"]
 
 
 def test_a_backup_without_new_readings_is_called_pending_until_there_are(rig: Rig) -> None:

@@ -1,15 +1,20 @@
 """The page of a VM's backups, by keys."""
 
+from dataclasses import replace
+
 import pytest
 
+from tests.actions.scenes import make_checkpoint, make_snapshot, make_storage
 from tests.builders import make_frame, make_vm, vm_uuid
 from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
+from tests.tui.test_snapshots_screen import Keeper
 from tests.viewmodel.test_backups import CHAIN, STAMPS
 from vmtop.actions.action import Ending
-from vmtop.actions.command import StartBackup
+from vmtop.actions.command import DeleteCheckpoints, StartBackup
 from vmtop.errors import ControlError
 from vmtop.tui.screens.backups import BackupsScreen
+from vmtop.tui.screens.clear import ClearScreen
 from vmtop.tui.screens.confirm import ConfirmScreen
 from vmtop.units import MIB
 from vmtop.viewmodel.backups import Recovery
@@ -158,6 +163,80 @@ def test_folders_that_nobody_can_look_into_are_told() -> None:
         await open_backups(stage, "cannot be seen from here")
 
     make_stage().play(scene)
+
+
+NAMES = ("vmtop-1", "vmtop-2", "vmtop-3")
+MARKED = make_storage(checkpoints=tuple(map(make_checkpoint, NAMES)), snapshots=(make_snapshot("base"),))
+
+
+def test_checkpoints_are_deleted_through_a_card_that_offers_all_but_the_newest_first() -> None:
+    operator = Keeper(MARKED, FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "3 checkpoints of vmtop's backups, which c deletes")
+        assert "1.0G since the last backup of vmtop" in "\n".join(stage.lines)
+        await stage.press("c")
+        assert isinstance(stage.app.screen, ClearScreen)
+        await stage.wait_for_text("may be incremental, from vmtop-3")
+        assert "All but the newest" in stage.line_with("Deletes: ")
+        await stage.press("tab")
+        await stage.wait_for_text("! none of vmtop is left then")
+        assert "All of vmtop" in stage.line_with("Deletes: ")
+        await stage.press("tab")
+        await stage.wait_for_text("may be incremental, from vmtop-3")
+        await stage.press("enter")
+
+    make_stage(Folder(), operator=operator).play(scene)
+    assert operator.commands == [DeleteCheckpoints(uuid=vm_uuid(1), names=NAMES[:-1])]
+
+
+def test_from_the_page_of_snapshots_all_checkpoints_are_offered_first() -> None:
+    operator = Keeper(MARKED, FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await stage.press("s")
+        await stage.wait_for_text("which c deletes; until all are gone nothing can be reverted to")
+        await stage.press("c")
+        await stage.wait_for_text("! none of vmtop is left then")
+        await stage.press("enter")
+
+    make_stage(operator=operator).play(scene)
+    assert operator.commands == [DeleteCheckpoints(uuid=vm_uuid(1), names=NAMES)]
+
+
+def test_the_only_checkpoint_leaves_no_choice() -> None:
+    operator = Keeper(replace(MARKED, checkpoints=MARKED.checkpoints[:1]), FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "1 checkpoint of vmtop's backups")
+        await stage.press("c", "tab")
+        await stage.wait_for_text("Delete the checkpoint of web-1: vmtop-1")
+        assert "Deletes: " not in "\n".join(stage.lines)
+
+    make_stage(Folder(), operator=operator).play(scene)
+
+
+def test_where_there_is_no_checkpoint_of_vmtop_that_is_said() -> None:
+    operator = Keeper(replace(MARKED, checkpoints=(make_checkpoint("daily"),)), FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "1 checkpoint of other programs")
+        await stage.press("c")
+        assert isinstance(stage.app.screen, BackupsScreen)
+        await stage.wait_for_text("web-1 has no checkpoints of vmtop")
+
+    make_stage(Folder(), operator=operator).play(scene)
+
+
+def test_checkpoints_that_cannot_be_read_are_not_deleted() -> None:
+    operator = Keeper(ControlError("locked", 68), FRAME)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("c")
+        await stage.wait_for_text("its checkpoints were not read yet")
+
+    make_stage(Folder(), operator=operator).play(scene)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (40, 8), (80, 24), (200, 50)])

@@ -113,6 +113,20 @@ def test_what_the_next_backup_would_copy_is_told_but_not_while_one_runs() -> Non
     assert "changed" not in running
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("vmtop-1",), "1 checkpoint of vmtop's backups, which c deletes"),
+        (("vmtop-1", "a", "vmtop-2", "b"), "2 checkpoints of vmtop's backups, which c deletes, 2 checkpoints of other"),
+        (("a",), "1 checkpoint of other programs"),
+    ],
+)
+def test_checkpoints_are_counted_and_only_for_our_own_a_key_is_named(names: tuple[str, ...], words: str) -> None:
+    storage = make_storage(checkpoints=tuple(map(make_checkpoint, names)))
+    assert f"holds     {words}" in state_of(CHAIN, storage=storage)
+    assert "holds" not in state_of(CHAIN, storage=make_storage())
+
+
 def point_text(recovery: Recovery, *, width: int = 160) -> str:
     lines = build_point(recovery.points[-1], "web 1", now_s=NOW_S, width=width, has_unicode=True)
     return "\n".join(text_of(line) for line in lines)

@@ -1,14 +1,15 @@
 """What an operator reads before anything is done."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.actions.scenes import ABLE, at_level, make_storage
+from tests.actions.scenes import ABLE, at_level, make_checkpoint, make_storage
 from tests.builders import make_facts, make_frame, make_guest, make_qemu, make_vm, vm_uuid
-from vmtop.actions.command import CancelJob, Command, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
+from vmtop.actions.command import CancelJob, Command, DeleteCheckpoints, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.guard import check
 from vmtop.actions.situation import FolderSample, Situation
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Consistency, Risk, SnapshotPreview, Verdict
@@ -17,7 +18,7 @@ from vmtop.derive.metrics import Level
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import VmSample
-from vmtop.model.storage import SnapshotRequest
+from vmtop.model.storage import SnapshotRequest, StorageSample
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.card import build_card, make_entries
 from vmtop.viewmodel.formats import bar_glyph, cell_width, line_width
@@ -26,22 +27,28 @@ from vmtop.viewmodel.tone import Line, Span, Tone
 ID = vm_uuid(1)
 
 
-def judge(command: Command, frame: Frame) -> Verdict:
+def judge(command: Command, frame: Frame, storage: StorageSample) -> Verdict:
     folder = FolderSample(path="/backup", exists=True, free_bytes=100 * GIB, inner="", names=frozenset())
-    now = Situation(frame=frame, policy=DEFAULT_POLICY, capability=ABLE, storage=make_storage(), folder=folder)
+    now = Situation(frame=frame, policy=DEFAULT_POLICY, capability=ABLE, storage=storage, folder=folder)
     return check(command, now)
 
 
-def card(*commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: object) -> list[str]:
+def card(*commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: Any) -> list[str]:
     return [text_of(line) for line in card_lines(*commands, frame=frame, width=width, rows=rows, **more)]
 
 
 def card_lines(
-    *commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: object
+    *commands: Command,
+    frame: Frame | None = None,
+    width: int = 100,
+    rows: int = 40,
+    storage: StorageSample | None = None,
+    **more: Any,
 ) -> tuple[Line, ...]:
     frame = make_frame([make_vm(name="web-1")]) if frame is None else frame
-    entries = make_entries(commands, frame, {command: judge(command, frame) for command in commands})
-    return build_card(entries, frame, width=width, rows=rows, **more)  # type: ignore[arg-type]
+    known = make_storage() if storage is None else storage
+    entries = make_entries(commands, frame, {command: judge(command, frame, known) for command in commands})
+    return build_card(entries, frame, width=width, rows=rows, **more)
 
 
 def text_of(line: Line) -> str:
@@ -194,6 +201,19 @@ def test_a_backup_is_previewed_with_its_files() -> None:
     assert "/backup/" in with_word(lines, "files")
 
 
+def test_what_the_deletion_of_checkpoints_leaves_is_previewed() -> None:
+    names = tuple(f"vmtop-{number}" for number in range(1, 7))
+    storage = make_storage(checkpoints=tuple(map(make_checkpoint, (*names, "daily"))))
+    lines = card(DeleteCheckpoints(uuid=ID, names=names[:-1]), storage=storage)
+    assert lines[0] == "Delete the checkpoints of web-1: 5, vmtop-1 to vmtop-5"
+    assert with_word(lines, "leaves").split() == ["leaves", "vmtop-6"]
+    assert "daily, of other programs" in "\n".join(lines)
+    assert "may be incremental, from vmtop-6" in with_word(lines, "next backup")
+    lines = card(DeleteCheckpoints(uuid=ID, names=names), storage=storage)
+    assert with_word(lines, "leaves").split() == ["leaves", "none", "of", "vmtop"]
+    assert "! none of vmtop is left then, so that the next backup has to be a full one" in "\n".join(lines)
+
+
 def test_previews_of_what_cannot_be_seen_say_so() -> None:
     frame = make_frame([make_vm(name="web-1")])
     snapshot = SnapshotPreview(
@@ -249,5 +269,5 @@ def test_entries_know_what_may_be_done() -> None:
     command = down(uuid=vm_uuid(3))
     entry = make_entries([command], frame, {})[0]
     assert not entry.is_allowed
-    assert not entry._replace(verdict=judge(command, frame)).is_allowed
+    assert not entry._replace(verdict=judge(command, frame, make_storage())).is_allowed
     assert make_entries([replace(command, uuid=ID)], frame, {replace(command, uuid=ID): Verdict()})[0].is_allowed

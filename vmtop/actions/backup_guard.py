@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vmtop.actions.backup_plan import find_base, plan_backup
-from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.backup_plan import find_base, is_ours, plan_backup
+from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import size_text
 from vmtop.actions.snapshot_guard import why_not_now
 from vmtop.actions.space import needed_bytes
-from vmtop.actions.verdict import BackupPreview, Verdict
+from vmtop.actions.verdict import BackupPreview, CheckpointPreview, Verdict
+from vmtop.derive.condition import is_off
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, VmState
 from vmtop.model.storage import BackupRequest, StorageSample
@@ -126,6 +127,42 @@ def _warnings(case: _Case) -> Iterator[str]:
         yield f"up to {most} are written, and {free} are free; {_WHEN_FULL}"
     if case.request.checkpoint is None and case.storage.disks:
         yield "not all of its disks are qcow2, so no incremental backup can follow"
+
+
+NEXT_IS_FULL = "the next backup has to be a full one"
+
+
+def check_clear(command: DeleteCheckpoints, subject: Subject, now: Situation) -> Verdict:
+    """Judge the deletion of checkpoints."""
+    vm, storage = subject.sample, now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the checkpoints of {vm.name} could not be read",))
+    names = [each.name for each in storage.checkpoints]
+    preview = CheckpointPreview(
+        deleted=tuple(name for name in names if name in command.names),
+        kept=tuple(name for name in names if is_ours(name) and name not in command.names),
+        foreign=tuple(name for name in names if not is_ours(name)),
+    )
+    return Verdict(
+        refusals=(*why_not_now(storage), *_why_not_clear(command, subject, storage)),
+        warnings=() if preview.kept else (f"none of vmtop is left then, so that {NEXT_IS_FULL}",),
+        preview=preview,
+    )
+
+
+def _why_not_clear(command: DeleteCheckpoints, subject: Subject, storage: StorageSample) -> Iterator[str]:
+    vm, names = subject.sample, {each.name for each in storage.checkpoints}
+    if is_off(vm) or vm.state is VmState.CRASHED:
+        yield f"libvirt deletes checkpoints only while their VM runs, and {vm.name} is {vm.state}"
+    if not any(disk.image_format == "qcow2" for disk in storage.disks):
+        yield "none of its disks is qcow2, and only those hold checkpoints"
+    if not command.names:
+        yield f"{vm.name} has no such checkpoint of vmtop"
+    for name in command.names:
+        if not is_ours(name):
+            yield f"the checkpoint {name} was not made by vmtop: whoever made it may need it"
+        elif name not in names:
+            yield f"{vm.name} has no checkpoint {name}"
 
 
 def check_cancel(_command: CancelJob, subject: Subject, _now: Situation) -> Verdict:

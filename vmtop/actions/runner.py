@@ -14,9 +14,11 @@ from types import MappingProxyType
 from vmtop.actions.action import Action, BackupRun, Ending, Outcome
 from vmtop.actions.audit import Audit, Phase, Undo, find_undoable
 from vmtop.actions.backup_plan import vm_folder
+from vmtop.actions.checkpoint import delete_checkpoints
 from vmtop.actions.command import (
     CancelJob,
     Command,
+    DeleteCheckpoints,
     DeleteSnapshot,
     LimitJob,
     ResumeVm,
@@ -52,6 +54,7 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
         RevertSnapshot: 300.0,
         DeleteSnapshot: 3_600.0,
         StartBackup: CLEAR_S,
+        DeleteCheckpoints: 600.0,
         CancelJob: ANSWER_S,
         LimitJob: ANSWER_S,
         ResumeVm: ANSWER_S,
@@ -59,7 +62,7 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
 )
 """After this time an action counts as pending; snapshots with memory and merges take as long as their data."""
 
-_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup)
+_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup, DeleteCheckpoints)
 
 NOT_READ = "nothing was read yet, so nothing can be judged"
 
@@ -202,6 +205,11 @@ class Runner:
         self._desk.write(errand, Phase.STARTED)
         if isinstance(command, StartBackup) and now.storage is not None:
             return self._copier.begin(errand, command, now, subject, now.storage)
+        if isinstance(command, DeleteCheckpoints) and now.storage is not None:
+            names = [each.name for each in now.storage.checkpoints if each.name in command.names]
+            return delete_checkpoints(
+                self._desk.control(), command.uuid, names, lambda text: self._desk.show(errand, text)
+            )
         began_s = self._desk.clock.monotonic()
         stood_s = _do(command, self._desk.control())
         took = f"done in {duration_words(self._desk.clock.monotonic() - began_s)}"

@@ -76,7 +76,19 @@ class BackupPreview:
     """Checkpoint from which on changes are copied. None for a full backup."""
 
 
-Preview = BalloonPreview | SnapshotPreview | BackupPreview
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPreview:
+    """What deleting checkpoints would leave; the oldest come first."""
+
+    deleted: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Those of vmtop that stay. Incremental backups go on from the last of them; where there is none, the next backup
+    has to be a full one."""
+    foreign: tuple[str, ...]
+    """Those of other programs, which stay, too."""
+
+
+Preview = BalloonPreview | SnapshotPreview | BackupPreview | CheckpointPreview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

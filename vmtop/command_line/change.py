@@ -5,13 +5,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from vmtop.actions.audit import Undo
-from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, SetBalloon, StartBackup, TakeSnapshot
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints
+from vmtop.actions.command import (
+    DeleteCheckpoints,
+    DeleteSnapshot,
+    RevertSnapshot,
+    SetBalloon,
+    StartBackup,
+    TakeSnapshot,
+)
 from vmtop.actions.runner import undo_command
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import parse_target, size_text
-from vmtop.command_line.act import SIMULATED, act, describe, describe_source, perform
+from vmtop.actions.verdict import Verdict
+from vmtop.command_line.act import SIMULATED, Performance, act, describe, describe_source, perform
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
+from vmtop.derive.metrics import VmMetrics
 from vmtop.errors import RefusedError, UsageError
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import SnapshotRequest
@@ -29,7 +39,9 @@ def run_balloon(place: Place, session: Session, wanted: argparse.Namespace) -> i
 
 
 def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
-    """Copy disks of a VM into a folder."""
+    """Copy disks of a VM into a folder, or delete what earlier copies left in it."""
+    if wanted.delete_checkpoints is not None:
+        return _delete_checkpoints(place, session, wanted)
     sample = session.reader.frame().sample
     vm, folder = session.find_vm(wanted.vm).metrics, wanted.to
     _check_confirmed(wanted, vm.name)
@@ -48,6 +60,32 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
         is_forced=wanted.force,
     )
     return act(place, session, command, wanted)
+
+
+def _delete_checkpoints(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    if wanted.incremental or wanted.rate is not None or wanted.force:
+        raise UsageError("--incremental, --rate and --force are about a backup to start; leave them out here")
+    vm = session.find_vm(wanted.vm).metrics
+    _check_confirmed(wanted, vm.name)
+    clearing = Clearing(wanted.delete_checkpoints)
+    names = choose_checkpoints(session.runner.read_storage(vm.uuid), clearing)
+    if not names:
+        return _tell_nothing_to_delete(place, session, vm, wanted)
+    return act(place, session, DeleteCheckpoints(uuid=vm.uuid, names=names), wanted)
+
+
+def _tell_nothing_to_delete(place: Place, session: Session, vm: VmMetrics, wanted: argparse.Namespace) -> int:
+    """Where no checkpoint is to spare all is as it should be: programs ask for this after each backup."""
+    text = f"{vm.name} has no checkpoint of vmtop to delete"
+    if wanted.json:
+        command = DeleteCheckpoints(uuid=vm.uuid, names=())
+        nothing = Performance(command, vm.name, "", Verdict(), None, 0)
+        place.console.write_object(
+            wanted.command, **describe_source(session), **(describe(nothing, wanted) | {"text": text})
+        )
+    else:
+        place.console.write(text)
+    return 0
 
 
 def run_snapshot(place: Place, session: Session, wanted: argparse.Namespace) -> int:

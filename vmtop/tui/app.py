@@ -301,6 +301,13 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
             self._lay_card(PeriodScreen(message.uuids))
 
+    def on_clearing_asked(self, message: messages.ClearingAsked) -> None:
+        """Lay the card for checkpoints above the screen."""
+        if self._can_act():
+            from vmtop.tui.screens.clear import ClearScreen
+
+            self._lay_card(ClearScreen(message.storage, message.clearing))
+
     def on_undo_asked(self) -> None:
         """Look for what can be taken back."""
         if self._can_act():

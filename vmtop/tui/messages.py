@@ -9,8 +9,10 @@ from vmtop.viewmodel.status import Notice
 
 if TYPE_CHECKING:
     from vmtop.actions.audit import Undo
+    from vmtop.actions.checkpoint import Clearing
     from vmtop.actions.command import Command
     from vmtop.errors import AuditError
+    from vmtop.model.storage import StorageSample
 
 
 class ViewAsked(Message):
@@ -141,6 +143,16 @@ class VerdictAsked(Message):
     def __init__(self, commands: "tuple[Command, ...]") -> None:
         super().__init__()
         self.commands = commands
+
+
+class ClearingAsked(Message):
+    """Delete checkpoints of a VM."""
+
+    def __init__(self, storage: "StorageSample", clearing: "Clearing") -> None:
+        """`clearing`: what to offer first."""
+        super().__init__()
+        self.storage = storage
+        self.clearing = clearing
 
 
 class StorageAsked(Message):

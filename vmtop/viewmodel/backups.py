@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmtop.actions.backup_plan import is_ours
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints, count_words
 from vmtop.actions.size import size_text
 from vmtop.derive.job import JobMetrics
 from vmtop.derive.recovery import last_good
@@ -97,10 +98,21 @@ def build_state(
     lines += [line for each in jobs for line in build_labelled("runs", describe_job(each), width, Tone.NOTE)]
     if jobs:
         return lines
+    if storage is not None and storage.checkpoints:
+        lines += build_labelled("holds", checkpoint_words(storage), width)
     dirty = None if storage is None else next((c for c in reversed(storage.checkpoints) if is_ours(c.name)), None)
     if dirty is not None and dirty.dirty_bytes is not None:
         lines += build_labelled("changed", f"{size_text(dirty.dirty_bytes)} since the last backup of vmtop", width)
     return lines
+
+
+def checkpoint_words(storage: StorageSample) -> str:
+    """How many checkpoints a VM has, and which key deletes them."""
+    ours = choose_checkpoints(storage, Clearing.ALL)
+    others = len(storage.checkpoints) - len(ours)
+    own = f"{count_words(len(ours))} of vmtop's backups, which c deletes" if ours else ""
+    foreign = f"{count_words(others)} of other programs" if others else ""
+    return ", ".join(each for each in (own, foreign) if each)
 
 
 def build_point(point: RecoveryPoint, vm: str, *, now_s: float, width: int, has_unicode: bool) -> list[Line]:

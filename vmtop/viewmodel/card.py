@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from vmtop.actions.command import Command, SetBalloon
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.size import size_text
-from vmtop.actions.verdict import BackupPreview, BalloonPreview, Risk, SnapshotPreview, Verdict
+from vmtop.actions.verdict import BackupPreview, BalloonPreview, CheckpointPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
-from vmtop.derive.words import duration_words
+from vmtop.derive.words import duration_words, span_words
 from vmtop.viewmodel.formats import UNKNOWN_MARK, bar, cell_width, cut_line, fit, line_width, safe_text, wrap_text
 from vmtop.viewmodel.tone import Line, Span, Tone
 
@@ -247,6 +247,18 @@ def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame
         writer.fact("" if index else "files", path)
 
 
+def _write_checkpoints(writer: _Writer, _entry: Entry, preview: CheckpointPreview, _frame: Frame) -> None:
+    if preview.deleted:
+        writer.fact("deletes", span_words(preview.deleted))
+    writer.fact("leaves", span_words(preview.kept) if preview.kept else "none of vmtop")
+    if preview.foreign:
+        writer.fact("", f"{span_words(preview.foreign)}, of other programs")
+    if preview.kept:
+        last = preview.kept[-1]
+        writer.fact("next backup", f"may be incremental, from {last}, in the folder where that backup lies")
+    writer.fact("recovery points", "stay as they are: they need the files alone")
+
+
 def _at_most(amount_bytes: int | None) -> str:
     return UNKNOWN_MARK if amount_bytes is None else f"at most {size_text(amount_bytes)}"
 
@@ -260,7 +272,12 @@ def _pause_words(pause_s: float) -> str:
 
 
 _PREVIEWS: Mapping[type[Any], Callable[[_Writer, Entry, Any, Frame], None]] = MappingProxyType(
-    {BalloonPreview: _write_balloon, SnapshotPreview: _write_snapshot, BackupPreview: _write_backup}
+    {
+        BalloonPreview: _write_balloon,
+        SnapshotPreview: _write_snapshot,
+        BackupPreview: _write_backup,
+        CheckpointPreview: _write_checkpoints,
+    }
 )
 
 

@@ -22,8 +22,8 @@ LOOKING = "Looking into the folder ..."
 class BackupsScreen(StorageScreen):
     """Points in time to which a VM can be put back; from here backups are started."""
 
-    BINDINGS = bindings(Scope.BACKUPS)
-    SCOPES = (Scope.BACKUPS,)
+    BINDINGS = bindings(Scope.BACKUPS, Scope.CHECKPOINTS)
+    SCOPES = (Scope.BACKUPS, Scope.CHECKPOINTS)
 
     def __init__(self, uuid: str) -> None:
         """`uuid`: of the VM."""
