@@ -13,7 +13,7 @@ from vmtop.derive.series import History
 from vmtop.model.failure import Failure
 from vmtop.pipeline import Reading
 from vmtop.tui.app import VmtopApp
-from vmtop.tui.files import ReadAudit, ReadRecovery
+from vmtop.tui.files import ReadAudit, ReadRecovery, VerifyBackups
 from vmtop.tui.view import Faults, Operator
 from vmtop.viewmodel.ui_state import UiState
 
@@ -70,6 +70,7 @@ class Stage:
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
         read_recovery: ReadRecovery | None = None,
+        verify_backups: VerifyBackups | None = None,
         clock: HandClock | None = None,
     ) -> None:
         self.size = size
@@ -84,6 +85,7 @@ class Stage:
             faults=faults,
             read_audit=read_audit,
             read_recovery=read_recovery,
+            verify_backups=verify_backups,
             is_simulated=is_simulated,
             theme=theme,
             keymap={} if keymap is None else keymap,

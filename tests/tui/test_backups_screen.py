@@ -1,5 +1,7 @@
 """The page of a VM's backups, by keys."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,13 +11,16 @@ from tests.builders import make_frame, make_vm, vm_uuid
 from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
 from tests.tui.test_snapshots_screen import Keeper
-from tests.viewmodel.test_backups import CHAIN, STAMPS
+from tests.viewmodel.test_backups import CHAIN, STAMPS, make_backup, recover
 from vmtop.actions.action import Ending
 from vmtop.actions.command import DeleteCheckpoints, StartBackup
+from vmtop.actions.verification import Verification
 from vmtop.errors import ControlError
+from vmtop.tui.files import VerifyBackups
 from vmtop.tui.screens.backups import BackupsScreen
 from vmtop.tui.screens.clear import ClearScreen
 from vmtop.tui.screens.confirm import ConfirmScreen
+from vmtop.tui.screens.main import MainScreen
 from vmtop.units import MIB
 from vmtop.viewmodel.backups import Recovery
 from vmtop.viewmodel.ui_state import UiState
@@ -44,9 +49,11 @@ def make_stage(
     operator: FakeOperator | None = None,
     state: UiState = CHOSEN,
     size: tuple[int, int] = (120, 30),
+    verify: VerifyBackups | None = None,
 ) -> Stage:
     read = None if folder is None else folder.read
-    return Stage(FRAME, operator=operator or FakeOperator(FRAME), state=state, read_recovery=read, size=size)
+    operator = operator or FakeOperator(FRAME)
+    return Stage(FRAME, operator=operator, state=state, read_recovery=read, verify_backups=verify, size=size)
 
 
 async def open_backups(stage: Stage, text: str) -> None:
@@ -163,6 +170,93 @@ def test_folders_that_nobody_can_look_into_are_told() -> None:
         await open_backups(stage, "cannot be seen from here")
 
     make_stage().play(scene)
+
+
+class Checker:
+    """Checks backups when a test lets it."""
+
+    def __init__(self, folder: Folder, *, error: ControlError | None = None) -> None:
+        self.folder = folder
+        self.gate = threading.Event()
+        self.runs = 0
+        self.error = error
+        self.found = Verification(backups=(), whole=2, damaged=1, complaints=())
+
+    def verify(self, folder: str, uuid: str, on_progress: Callable[[str], None]) -> Verification:
+        assert (folder, uuid) == ("/backup", vm_uuid(1))
+        self.runs += 1
+        on_progress("checking 1 of 3: web-1, 20231114T221320Z")
+        if not self.gate.wait(20):
+            pytest.fail("nobody opened the gate")
+        if self.error is not None:
+            raise self.error
+        self.folder.found = recover(make_backup(0, damage="/backup/x: qemu-img finds it damaged", checked_s=None))
+        on_progress("checking 2 of 3: web-1, 20231114T224320Z")
+        return self.found
+
+
+def test_backups_are_checked_while_the_screen_goes_on_and_the_list_shows_what_was_found() -> None:
+    folder = Folder(recover(make_backup(0, checked_s=None)))
+    checker = Checker(folder)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "not verified")
+        await stage.press("v")
+        await stage.wait_for_text("checking 1 of 3: web-1, 20231114T221320Z")
+        await stage.press("v")
+        await stage.wait_for_text("they are being checked already")
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, MainScreen)
+        await open_backups(stage, "checking 1 of 3")
+        checker.gate.set()
+        await stage.wait_for_text("web-1: 3 backups checked, 1 damaged")
+        await stage.wait_for_text("broken: 20231114T221320Z: /backup/x: qemu-img finds it damaged")
+        assert "checking" not in "\n".join(stage.lines)
+
+    make_stage(folder, verify=checker.verify).play(scene)
+    assert checker.runs == 1
+
+
+def test_a_program_that_ends_while_backups_are_checked_waits_for_nothing() -> None:
+    folder = Folder()
+    checker = Checker(folder)
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("v")
+        await stage.wait_for_text("checking 1 of 3")
+
+    make_stage(folder, verify=checker.verify).play(scene)
+    assert not checker.gate.is_set()
+    checker.gate.set()
+
+
+def test_a_check_that_is_not_possible_is_said() -> None:
+    folder = Folder()
+    checker = Checker(folder, error=ControlError("/backup: this backup folder cannot be read: No such file"))
+    checker.gate.set()
+
+    async def failing(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("v")
+        await stage.wait_for_text("web-1: the backups could not be checked: /backup: this backup folder cannot be read")
+
+    async def elsewhere(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("v")
+        await stage.wait_for_text("files of this host cannot be checked from here")
+
+    make_stage(folder, verify=checker.verify).play(failing)
+    make_stage(folder).play(elsewhere)
+
+
+def test_without_a_folder_a_check_asks_for_it() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "asks for the folder")
+        await stage.press("v")
+        assert "Folder for backups" in stage.lines[-1]
+
+    make_stage(Folder(), state=UiState()).play(scene)
 
 
 NAMES = ("vmtop-1", "vmtop-2", "vmtop-3")

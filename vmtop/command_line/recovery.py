@@ -9,9 +9,9 @@ from typing import Any
 
 from vmtop.actions.action import Ending
 from vmtop.actions.audit import AuditRecord, Phase
-from vmtop.actions.recorder import check_backup_files
 from vmtop.actions.size import size_text
-from vmtop.backends.backup_folder import read_backups, write_record
+from vmtop.actions.verification import verify_backups
+from vmtop.backends.backup_folder import read_backups
 from vmtop.backends.qemu_image import check_restore, restore_image
 from vmtop.command_line.interrupt import noted_interrupts
 from vmtop.command_line.place import Place
@@ -54,11 +54,15 @@ def run_recovery(place: Place, wanted: argparse.Namespace) -> int:
     """List the recovery points of a folder."""
     console, now_s = place.console, place.clock.time()
     backups, problems = read_backups(wanted.folder)
-    if wanted.verify:
-        backups = tuple(_verify(place, each) for each in backups)
     vms = _by_vm(backups)
     if wanted.vm is not None:
         vms = {each: vms[each] for each in _find_vm(vms, wanted.vm, wanted.folder)}
+    if wanted.verify:
+        wanted_ones = [backup for each in vms.values() for backup in each]
+        verification = verify_backups(wanted_ones, place.clock.time, console.progress)
+        vms = _by_vm(verification.backups)
+        for complaint in verification.complaints:
+            console.note(complaint)
     points = {each: derive_points(found) for each, found in vms.items()}
     if wanted.json:
         objects = [_vm_object(each, found, now_s) for each, found in points.items()]
@@ -78,20 +82,6 @@ def run_recovery(place: Place, wanted: argparse.Namespace) -> int:
     for problem in problems:
         console.note(problem)
     return 0
-
-
-def _verify(place: Place, backup: StoredBackup) -> StoredBackup:
-    """Check the files of a backup, and keep the result with it where that can be written."""
-    if not backup.record.is_done or backup.missing:
-        return backup
-    place.console.progress(f"checking {backup.record.name}, {backup.record.stamp}")
-    record = check_backup_files(backup.folder, backup.record, place.clock.time())
-    if record != backup.record:
-        try:
-            write_record(backup.folder, record)
-        except ControlError as error:
-            place.console.note(str(error))
-    return replace(backup, record=record)
 
 
 def run_restore(place: Place, wanted: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from vmtop.pipeline import Reading
 from vmtop.tui import messages
 from vmtop.tui.acting import Acting
 from vmtop.tui.diff_display import DiffDisplay
-from vmtop.tui.files import Files, ReadAudit, ReadRecovery
+from vmtop.tui.files import Files, ReadAudit, ReadRecovery, VerifyBackups
 from vmtop.tui.keymap import Scope, apply_keymap, bindings
 from vmtop.tui.screens.main import MainScreen
 from vmtop.tui.terminal import TerminalWatch
@@ -62,6 +62,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         faults: Faults | None = None,
         read_audit: ReadAudit | None = None,
         read_recovery: ReadRecovery | None = None,
+        verify_backups: VerifyBackups | None = None,
         is_simulated: bool = False,
         policy: Policy = DEFAULT_POLICY,
         theme: str | None = None,
@@ -80,6 +81,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             faults: makes things go wrong there.
             read_audit: gives what was done with vmtop; called on a thread.
             read_recovery: gives the backups of a VM in a folder; called on a thread. None where they cannot be seen.
+            verify_backups: has them checked; called on a thread. None where their files cannot be.
             is_simulated: what is there is no real host.
             policy: thresholds.
             theme: a theme of Textual; None takes the terminal's own colours.
@@ -111,7 +113,14 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         self._paused_since_s: float | None = None
         self._is_wake_pending = False
         self._acting = Acting(make_operator, self._wake, monotonic)
-        self._files = Files(read_audit, read_recovery, self._acting.spawn, self._wake)
+        self._files = Files(
+            read_audit,
+            read_recovery,
+            verify_backups,
+            self._acting.spawn,
+            self._wake,
+            lambda notice: self._post(messages.Noticed(notice)),
+        )
         self._age_timer: Timer | None = None
 
     def _choose_palette(self, theme: str | None) -> Palette:
@@ -209,6 +218,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             storage=self._acting.storage,
             records=self._files.records,
             recovery=self._files.recovery,
+            verifying=self._files.verifying,
             faults=self._faults,
         )
 
@@ -358,6 +368,10 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     def on_recovery_asked(self, message: messages.RecoveryAsked) -> None:
         """Look for the backups of a VM."""
         self._files.ask_recovery(message.folder, message.uuid)
+
+    def on_verification_asked(self, message: messages.VerificationAsked) -> None:
+        """Have the backups of a VM checked."""
+        self._files.verify(message.folder, message.uuid, message.vm)
 
     def on_audit_opened(self) -> None:
         """Lay the list of what was done above the screen."""

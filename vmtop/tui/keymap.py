@@ -592,6 +592,16 @@ KEYS = (
         hint="folder",
     ),
     Key(
+        id="backup-verify",
+        keys="v",
+        label="v",
+        action="verify",
+        description="check the backups",
+        tooltip="On the list of backups: have qemu-img check all files of the VM's backups, and keep what it finds.",
+        scope=Scope.BACKUPS,
+        hint="verify",
+    ),
+    Key(
         id="checkpoints-clear",
         keys="c",
         label="c",

@@ -200,6 +200,17 @@ class RecoveryAsked(Message):
         self.uuid = uuid
 
 
+class VerificationAsked(Message):
+    """Check the files of a VM's backups in a folder; how far that is, and what was found, comes with later views."""
+
+    def __init__(self, folder: str, uuid: str, vm: str) -> None:
+        """`vm`: its name, raw."""
+        super().__init__()
+        self.folder = folder
+        self.uuid = uuid
+        self.vm = vm
+
+
 class AuditOpened(Message):
     """Show who did what."""
 
