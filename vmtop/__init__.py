@@ -19,7 +19,7 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
                          VMs), `libvirt_survey` (jobs and definitions, between samples), `libvirt_parse` (pure),
                          `libvirt_vm` and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend),
                          `libvirt_control` (acts, on a connection of its own); `procfs_*` (/proc and /sys);
-                         `backup_folder` and `qemu_image` (recovery points); `simulator/`
+                         `backup_folder` and `qemu_image` (recovery points), `file_space` (room for them); `simulator/`
     derive/              pure arithmetic: `frame` ties together `vm`, `guest`, `rates`, `condition`, `host`, `levels`,
                          `job` and `overview` (sums, who is in trouble); `series` keeps the last values for charts;
                          `recovery` tells which backups make a chain

@@ -17,6 +17,7 @@ from tests.builders import START_S, make_frame, make_job, make_off_vm, make_vm
 from vmtop.actions.backup_plan import find_base, plan_backup, vm_folder
 from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.guard import check
+from vmtop.actions.promise import Promise
 from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import BackupPreview, CheckpointPreview
 from vmtop.derive.metrics import Level
@@ -96,7 +97,10 @@ def test_the_preview_tells_sizes_and_files() -> None:
     preview = check(FULL, situate(make_vm(name="web-1"))).preview
     assert preview == BackupPreview(
         write_bytes=20 * GIB,
+        least_bytes=5 * GIB,
         free_bytes=100 * GIB,
+        promised_least_bytes=0,
+        promised_most_bytes=0,
         files=("/backup/web-1-00000000/20231114T221325Z.full.vda.qcow2",),
         since=None,
     )
@@ -160,6 +164,29 @@ def test_room_for_what_is_allocated_but_not_for_all_that_the_guest_sees_is_warne
         "up to 20.0G are written, and 20.0G are free; when the folder fills up, the VM stands still",
     )
     assert check(FULL, situate(folder=make_folder(free_bytes=22 * GIB))).warnings == ()
+
+
+def test_room_that_is_promised_to_other_backups_is_not_free() -> None:
+    """12 GiB are enough for the 5 that are allocated, and 4 of them are not."""
+    promised = Promise(8 * GIB, 8 * GIB)
+    now = situate(folder=make_folder(free_bytes=12 * GIB), promised=promised)
+    assert refusal(FULL, now) == (
+        "12.0G are free in /backup, of which 8.0G are promised to other backups, and 5.5G are needed"
+    )
+    assert not check(FULL, situate(folder=make_folder(free_bytes=14 * GIB), promised=promised)).is_refused
+
+
+def test_what_other_backups_may_write_at_most_is_warned_of() -> None:
+    now = situate(folder=make_folder(free_bytes=30 * GIB), promised=Promise(8 * GIB, 20 * GIB))
+    assert check(FULL, now).warnings == (
+        "up to 20.0G are written, and 30.0G are free, of which 8.0G to 20.0G are promised to other backups; "
+        "when the folder fills up, the VM stands still",
+    )
+    assert check(FULL, replace(now, folder=make_folder(free_bytes=50 * GIB))).warnings == ()
+    unknown = check(FULL, replace(now, promised=Promise(0, None)))
+    assert unknown.warnings == (
+        "how much other backups will still write there is not known; when the folder fills up, the VM stands still",
+    )
 
 
 def test_what_cannot_be_seen_is_warned_of() -> None:

@@ -148,6 +148,7 @@ def test_files_that_cannot_be_checked_are_not_called_damaged(
 ) -> None:
     _, record = build_record(make_run(tmp_path))
     assert check_backup_files(str(tmp_path), record, 1.0) == record, "there is no such file"
+    make_image(make_run(tmp_path))
     monkeypatch.setattr(qemu_image, "PROGRAM", "qemu-img-that-is-not-there")
     keep(make_run(tmp_path, is_over=True, is_good=True))
     assert (only(tmp_path).record.is_done, only(tmp_path).record.checked_s) == (True, None)

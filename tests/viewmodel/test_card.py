@@ -11,6 +11,7 @@ from tests.actions.scenes import ABLE, at_level, make_checkpoint, make_storage
 from tests.builders import make_facts, make_frame, make_guest, make_qemu, make_vm, vm_uuid
 from vmtop.actions.command import CancelJob, Command, DeleteCheckpoints, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.guard import check
+from vmtop.actions.promise import Promise
 from vmtop.actions.situation import FolderSample, Situation
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Consistency, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
@@ -186,6 +187,24 @@ def test_other_commands_are_listed_with_what_the_guard_says() -> None:
     assert any(line.startswith("refused") for line in lines)
 
 
+def test_free_space_that_is_promised_to_other_backups_is_told_beside_it() -> None:
+    frame = make_frame([make_vm(name="web-1")])
+    folder = FolderSample(path="/backup", exists=True, free_bytes=12 * GIB, inner="", names=frozenset())
+    promised = Promise(8 * GIB, 8 * GIB)
+    now = Situation(
+        frame=frame,
+        policy=DEFAULT_POLICY,
+        capability=ABLE,
+        storage=make_storage(),
+        folder=folder,
+        promised=promised,
+    )
+    command = StartBackup(uuid=ID, folder="/backup")
+    entries = make_entries((command,), frame, {command: check(command, now)})
+    lines = [text_of(line) for line in build_card(entries, frame, width=100, rows=40)]
+    assert "12.0G, of which 8.0G are promised to other backups" in with_word(lines, "free there")
+
+
 def test_a_snapshot_is_previewed() -> None:
     request = SnapshotRequest(name="before", kind=SnapshotKind.INTERNAL, is_quiesced=False)
     lines = card(TakeSnapshot(uuid=ID, request=request))
@@ -219,7 +238,15 @@ def test_previews_of_what_cannot_be_seen_say_so() -> None:
     snapshot = SnapshotPreview(
         write_bytes=None, pause_s=None, free_bytes=None, consistency=Consistency.CRASH, is_revertible=False
     )
-    backup = BackupPreview(write_bytes=None, free_bytes=None, files=("/b/x.qcow2", "/b/y.qcow2"), since="point")
+    backup = BackupPreview(
+        write_bytes=None,
+        least_bytes=None,
+        free_bytes=None,
+        promised_least_bytes=0,
+        promised_most_bytes=0,
+        files=("/b/x.qcow2", "/b/y.qcow2"),
+        since="point",
+    )
     balloon = BalloonPreview(
         from_bytes=GIB,
         to_bytes=GIB // 2,

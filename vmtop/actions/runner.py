@@ -35,15 +35,18 @@ from vmtop.actions.explain import explain
 from vmtop.actions.folder import read_folder
 from vmtop.actions.guard import check, refuse
 from vmtop.actions.mover import ANSWER_S, Mover
+from vmtop.actions.promise import NOTHING, Promise, add_promises, make_claim, still_to_write
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import FolderSample, Newest, Situation, Subject, find_subject
 from vmtop.actions.target import Target
-from vmtop.actions.verdict import Verdict
+from vmtop.actions.verdict import BackupPreview, Verdict
 from vmtop.backends.base import Clock, Control
+from vmtop.backends.file_space import written_bytes
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
 from vmtop.errors import ControlError
 from vmtop.model.policy import Policy
+from vmtop.model.sample import JobKind
 from vmtop.model.storage import StorageSample
 
 DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
@@ -232,7 +235,27 @@ class Runner:
         subject = find_subject(newest.frame, command.uuid)
         folder = None if subject is None else _read_folder(command, newest.frame, subject)
         now = replace(self._situation(command, newest, errand), storage=storage, folder=folder)
-        return now, check(command, now)
+        if not isinstance(command, StartBackup) or folder is None:
+            return now, check(command, now)
+        return self._judge_room(command, now, folder, errand)
+
+    def _judge_room(
+        self, command: StartBackup, now: Situation, folder: FolderSample, errand: Errand | None
+    ) -> tuple[Situation, Verdict]:
+        """Judge a backup beside those that began; of two that begin at once the second sees what the first claims."""
+        # Whatever may block is done without the lock; what begins meanwhile has written nothing yet.
+        running = [each for each in self._desk.errands() if each.backup is not None and each.claim is not None]
+        written = {
+            each.id: written_bytes(each.backup.request.targets.values()) for each in running if each.backup is not None
+        }
+        with self._desk.changed:
+            others = [each for each in self._desk.errands() if each is not errand]
+            promises = (_promise(each, folder, now.frame, written.get(each.id, 0)) for each in others)
+            now = replace(now, promised=add_promises(promises))
+            verdict = check(command, now)
+            if errand is not None and not verdict.is_refused and isinstance(verdict.preview, BackupPreview):
+                errand.claim = make_claim(folder.device, verdict.preview)
+        return now, verdict
 
     def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
         """What is known without asking anybody."""
@@ -245,6 +268,19 @@ class Runner:
             age_s=newest.age_s,
             is_unanswered=is_unanswered and not isinstance(command, URGENT),
         )
+
+
+def _promise(errand: Errand, folder: FolderSample, frame: Frame, written: int) -> Promise:
+    """What the backup of an errand will still write into the file system of a folder."""
+    claim, backup = errand.claim, errand.backup
+    if claim is None or claim.device != folder.device:
+        return NOTHING
+    subject = find_subject(frame, errand.command.uuid)
+    jobs = () if subject is None else [job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP]
+    if backup is not None and (backup.is_ending or (backup.was_seen and not jobs)):
+        return NOTHING
+    left = [job.total_bytes - (job.processed_bytes or 0) for job in jobs if job.total_bytes is not None]
+    return still_to_write(claim, written, left[0] if left and backup is not None else None)
 
 
 def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vmtop.actions.promise import NOTHING, Promise
 from vmtop.derive.frame import Frame
 from vmtop.derive.guest import GuestUpdate
 from vmtop.derive.metrics import VmMetrics
@@ -42,6 +43,8 @@ class FolderSample:
     """Files that are there already."""
     worthless: frozenset[str] = frozenset()
     """Those that are not of a backup that can be restored."""
+    device: int | None = None
+    """Its file system, as a number. None where that is not known."""
     why_unseen: str | None = None
     """Why it, or the folder inside it, cannot be looked at, as a sentence. None when it was."""
 
@@ -64,6 +67,8 @@ class Situation:
     """Of the VM. None when it was not read; snapshots and backups are refused then."""
     folder: FolderSample | None = None
     """Where a backup or the memory of a snapshot goes. None for a host whose folders we cannot see."""
+    promised: Promise = NOTHING
+    """What other backups of this vmtop will still write into the file system of the folder."""
     is_unanswered: bool = False
     """An earlier action of vmtop on this VM got no answer yet."""
 

@@ -68,8 +68,14 @@ class BackupPreview:
 
     write_bytes: int | None
     """What is copied, at most. None when a disk does not tell its size."""
+    least_bytes: int | None
+    """What is copied for sure. None when it is not known."""
     free_bytes: int | None
     """Free in the folder. None when that cannot be seen."""
+    promised_least_bytes: int
+    """What other backups of this vmtop will still write into the same file system for sure ..."""
+    promised_most_bytes: int | None
+    """... and at most. None when it is not known."""
     files: tuple[str, ...]
     """Absolute paths of the files that it would make; the time in their names is that of the present reading."""
     since: str | None

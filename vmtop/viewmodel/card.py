@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmtop.actions.command import Command, SetBalloon
+from vmtop.actions.promise import Promise, promise_words
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.size import size_text
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, CheckpointPreview, Risk, SnapshotPreview, Verdict
@@ -240,7 +241,8 @@ def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _f
 
 def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame: Frame) -> None:
     writer.fact("copies", _at_most(preview.write_bytes))
-    writer.fact("free there", _known(preview.free_bytes))
+    promised = promise_words(Promise(preview.promised_least_bytes, preview.promised_most_bytes))
+    writer.fact("free there", f"{_known(preview.free_bytes)}{promised}")
     if preview.since is not None:
         writer.fact("since", preview.since)
     for index, path in enumerate(preview.files):
