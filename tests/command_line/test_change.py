@@ -1,6 +1,7 @@
 """What was typed becomes the right command; on a simulated host that goes on while it is asked."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.command_line.rig import Rig
 from tests.hypervisor.waiting import wait_until
 from vmtop.actions.backup_plan import is_ours, vm_folder
 from vmtop.actions.command import Command, TakeSnapshot
+from vmtop.actions.runner import Runner
 from vmtop.cli import main
 from vmtop.command_line import change
 from vmtop.command_line.place import Place
@@ -252,3 +254,11 @@ def test_where_no_checkpoint_is_to_spare_all_is_well(rig: Rig) -> None:
         "web-01 has no checkpoint of vmtop to delete",
     )
     assert rig.records() == ()
+
+
+def test_ctrl_c_says_that_checkpoints_may_stay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_checkpoints(rig, 2)
+    monkeypatch.setattr(Runner, "_begin", lambda self, errand: None)
+    rig.clock.calls[rig.clock.sleeps + 5] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert rig.type("backup", "web-01", "--delete-checkpoints", "all", "--yes") == 130
+    assert rig.said() == "interrupted: web-01: checkpoints that were not deleted yet may stay\n"

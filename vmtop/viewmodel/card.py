@@ -257,8 +257,8 @@ def _write_checkpoints(writer: _Writer, _entry: Entry, preview: CheckpointPrevie
         writer.fact("", f"{span_words(preview.foreign)}, of other programs")
     if preview.kept:
         last = preview.kept[-1]
-        writer.fact("next backup", f"may be incremental, from {last}, in the folder where that backup lies")
-    writer.fact("recovery points", "stay as they are: they need the files alone")
+        writer.fact("next backup", f"may be incremental, from {last}, where the backup of that time lies and is whole")
+    writer.fact("old backups", "stay as they are: a restore needs their files alone")
 
 
 def _at_most(amount_bytes: int | None) -> str:
