@@ -21,8 +21,8 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
                          `libvirt_vm` and `libvirt_host` (rows and host of a sample), `libvirt_read` (the backend),
                          `libvirt_look` (what somebody looks at: disks, snapshots; read-only, apart from the samples),
                          `libvirt_control` (acts, on a connection of its own); `procfs_*` (/proc and /sys);
-                         `folder` (where something is to be written); `backup_folder` and `qemu_image` (recovery
-                         points); `simulator/`
+                         `folder` (where something is to be written), `file_space` (room there); `backup_folder` and
+                         `qemu_image` (recovery points); `simulator/`
     derive/              pure arithmetic: `frame` ties together `vm`, `guest`, `rates`, `condition`, `host`, `levels`,
                          `job` and `overview` (sums, who is in trouble); `series` keeps the last values for charts;
                          `recovery` tells which backups make a chain

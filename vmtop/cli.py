@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vmtop.actions.ledger import Ledger
     from vmtop.actions.runner import Runner
     from vmtop.actions.situation import Newest
+    from vmtop.actions.verification import Verification
     from vmtop.backends.base import Backend, Clock
     from vmtop.config import Settings
     from vmtop.derive.frame import Frame
@@ -453,6 +455,19 @@ def _read_recovery(backend: "Backend", folder: str, uuid: str) -> "Recovery":
     return Recovery(points=derive_points(found.backups), problems=found.problems)
 
 
+def _verify_backups(backend: "Backend", folder: str, uuid: str, on_progress: "Callable[[str], None]") -> "Verification":
+    """Have the backups of a VM in a folder on this machine checked.
+
+    Raises:
+        ControlError: the folder cannot be read, or is on another host.
+    """
+    from vmtop.actions.verification import verify_backups
+    from vmtop.derive.recovery import derive_points
+
+    points = derive_points(backend.read_backups(folder, uuid).backups)
+    return verify_backups([point.backup for point in points], SystemClock().time, on_progress)
+
+
 def _why_readonly(settings: "Settings", backend: "Backend") -> str:
     """Why nothing can be changed, in words; empty where something can."""
     if settings.readonly:
@@ -500,6 +515,7 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         read_audit=_read_audit,
         read_storage=backend.read_storage,
         read_recovery=lambda folder, uuid: _read_recovery(backend, folder, uuid),
+        verify_backups=None if backend.is_simulated else partial(_verify_backups, backend),
         is_simulated=backend.is_simulated,
         policy=policy,
         theme=_THEMES[settings.theme] or os.environ.get("TEXTUAL_THEME"),

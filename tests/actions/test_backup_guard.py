@@ -15,10 +15,11 @@ from tests.actions.scenes import (
 )
 from tests.builders import START_S, make_frame, make_job, make_off_vm, make_vm
 from vmtop.actions.backup_plan import find_base, plan_backup, vm_folder
-from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.guard import check
+from vmtop.actions.promise import Promise
 from vmtop.actions.situation import Situation
-from vmtop.actions.verdict import BackupPreview
+from vmtop.actions.verdict import BackupPreview, CheckpointPreview
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, JobSample, VmSample, VmState
 from vmtop.model.storage import BackupRequest, PoolInfo
@@ -96,7 +97,10 @@ def test_the_preview_tells_sizes_and_files() -> None:
     preview = check(FULL, situate(make_vm(name="web-1"))).preview
     assert preview == BackupPreview(
         write_bytes=20 * GIB,
+        least_bytes=5 * GIB,
         free_bytes=100 * GIB,
+        promised_least_bytes=0,
+        promised_most_bytes=0,
         files=("/backup/web-1-00000000/20231114T221325Z.full.vda.qcow2",),
         since=None,
     )
@@ -162,6 +166,29 @@ def test_room_for_what_is_allocated_but_not_for_all_that_the_guest_sees_is_warne
     assert check(FULL, situate(folder=make_folder(free_bytes=22 * GIB))).warnings == ()
 
 
+def test_room_that_is_promised_to_other_backups_is_not_free() -> None:
+    """12 GiB are enough for the 5 that are allocated, and 4 of them are not."""
+    promised = Promise(8 * GIB, 8 * GIB)
+    now = situate(folder=make_folder(free_bytes=12 * GIB), promised=promised)
+    assert refusal(FULL, now) == (
+        "12.0G are free in /backup, of which 8.0G are promised to other backups, and 5.5G are needed"
+    )
+    assert not check(FULL, situate(folder=make_folder(free_bytes=14 * GIB), promised=promised)).is_refused
+
+
+def test_what_other_backups_may_write_at_most_is_warned_of() -> None:
+    now = situate(folder=make_folder(free_bytes=30 * GIB), promised=Promise(8 * GIB, 20 * GIB))
+    assert check(FULL, now).warnings == (
+        "up to 20.0G are written, and 30.0G are free, of which 8.0G to 20.0G are promised to other backups; "
+        "when the folder fills up, the VM stands still",
+    )
+    assert check(FULL, replace(now, folder=make_folder(free_bytes=50 * GIB))).warnings == ()
+    unknown = check(FULL, replace(now, promised=Promise(0, None)))
+    assert unknown.warnings == (
+        "how much other backups will still write there is not known; when the folder fills up, the VM stands still",
+    )
+
+
 def test_what_cannot_be_seen_is_warned_of() -> None:
     assert "the folder cannot be seen from here" in check(FULL, situate(folder=None)).warnings[0]
     silent = make_storage(make_disk(capacity_bytes=None, allocation_bytes=None))
@@ -180,6 +207,63 @@ def test_a_storage_pool_tells_of_a_folder_that_cannot_be_seen_and_only_warns() -
         "point is recorded",
         "storage pool backups last told of 1.0G free there, and up to 21.25G are needed",
     )
+
+
+OLD, NEW = "vmtop-20231114T220000Z", "vmtop-20231114T221000Z"
+MARKED = make_storage(checkpoints=(make_checkpoint(OLD), make_checkpoint("daily"), make_checkpoint(NEW)))
+
+
+def clear(*names: str) -> DeleteCheckpoints:
+    return DeleteCheckpoints(uuid=ID, names=names)
+
+
+def test_where_the_newest_checkpoint_stays_nothing_is_lost() -> None:
+    verdict = check(clear(OLD), situate(storage=MARKED))
+    assert (verdict.refusals, verdict.warnings, verdict.needs_name) == ((), (), "")
+    assert verdict.preview == CheckpointPreview(deleted=(OLD,), kept=(NEW,), foreign=("daily",))
+
+
+def test_where_an_older_checkpoint_stays_the_next_backup_goes_on_from_it() -> None:
+    verdict = check(clear(NEW), situate(storage=MARKED))
+    assert (verdict.refusals, verdict.warnings) == ((), ())
+    assert verdict.preview == CheckpointPreview(deleted=(NEW,), kept=(OLD,), foreign=("daily",))
+
+
+def test_where_no_checkpoint_of_vmtop_is_left_the_next_backup_has_to_be_a_full_one() -> None:
+    verdict = check(clear(NEW, OLD), situate(storage=MARKED))
+    assert verdict.warnings == ("none of vmtop is left then, so that the next backup has to be a full one",)
+    assert verdict.preview == CheckpointPreview(deleted=(OLD, NEW), kept=(), foreign=("daily",))
+
+
+@pytest.mark.parametrize(
+    ("command", "now", "reason"),
+    [
+        (clear(OLD), situate(storage=None), "the checkpoints of vm-0001 could not be read"),
+        (clear(), situate(storage=MARKED), "vm-0001 has no such checkpoint of vmtop"),
+        (clear("vmtop-gone"), situate(storage=MARKED), "vm-0001 has no checkpoint vmtop-gone"),
+        (
+            clear(OLD, "daily"),
+            situate(storage=MARKED),
+            "the checkpoint daily was not made by vmtop: whoever made it may need it",
+        ),
+        (
+            clear(OLD),
+            situate(make_off_vm(uuid=ID), storage=MARKED),
+            "libvirt deletes checkpoints only while their VM runs, and vm-0009 is shut off",
+        ),
+        (clear(OLD), situate(make_vm(jobs=(make_job(),)), storage=MARKED), "a job runs on vm-0001 already: backup"),
+        (clear(OLD), situate(storage=replace(MARKED, block_job_disk="vda")), "a block job runs on its disk vda"),
+        (
+            clear(OLD),
+            situate(storage=replace(RAW, checkpoints=MARKED.checkpoints)),
+            "none of its disks is qcow2, and only those hold checkpoints",
+        ),
+    ],
+)
+def test_checkpoints_that_cannot_or_must_not_go_are_refused(
+    command: DeleteCheckpoints, now: Situation, reason: str
+) -> None:
+    assert refusal(command, now) == reason
 
 
 PULL = JobSample(

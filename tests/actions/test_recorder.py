@@ -11,11 +11,11 @@ import pytest
 from tests.actions.rig import Rig
 from tests.actions.scenes import ID, make_checkpoint, make_disk, make_storage
 from tests.clocks import HandClock
-from vmtop.actions import recorder
 from vmtop.actions.action import BackupRun, Ending
 from vmtop.actions.command import StartBackup
 from vmtop.actions.recorder import Recorder, build_record, check_backup_files, files_without_worth
 from vmtop.actions.runner import Runner
+from vmtop.backends import qemu_image
 from vmtop.backends.backup_folder import read_backups, write_record
 from vmtop.errors import ControlError, DamagedImageError
 from vmtop.model.kind import BackupKind
@@ -148,7 +148,8 @@ def test_files_that_cannot_be_checked_are_not_called_damaged(
 ) -> None:
     _, record = build_record(make_run(tmp_path))
     assert check_backup_files(str(tmp_path), record, 1.0) == record, "there is no such file"
-    monkeypatch.setattr(recorder, "PROGRAM", "qemu-img-that-is-not-there")
+    make_image(make_run(tmp_path))
+    monkeypatch.setattr(qemu_image, "PROGRAM", "qemu-img-that-is-not-there")
     keep(make_run(tmp_path, is_over=True, is_good=True))
     assert (only(tmp_path).record.is_done, only(tmp_path).record.checked_s) == (True, None)
 

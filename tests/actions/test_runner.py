@@ -1,15 +1,17 @@
 import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.actions.rig import Rig
 from tests.actions.scenes import ID, make_checkpoint, make_snapshot, make_storage
-from tests.builders import make_facts, make_job, vm_uuid
+from tests.builders import make_facts, make_frame, make_job, make_vm, vm_uuid
 from tests.clocks import HandClock
 from vmtop.actions import copier
 from vmtop.actions.action import Action, Ending, Outcome
@@ -17,6 +19,7 @@ from vmtop.actions.audit import AuditRecord, Phase, find_undoable
 from vmtop.actions.command import (
     CancelJob,
     Command,
+    DeleteCheckpoints,
     DeleteSnapshot,
     LimitJob,
     ResumeVm,
@@ -29,6 +32,8 @@ from vmtop.actions.command import (
 from vmtop.actions.desk import MOST_CALLS, MOST_KEPT
 from vmtop.actions.runner import Runner
 from vmtop.actions.target import TargetState, Turned
+from vmtop.actions.verdict import BackupPreview
+from vmtop.backends import folder as folder_module
 from vmtop.backends.backup_folder import write_record
 from vmtop.errors import AuditError, ControlError, OutputError
 from vmtop.model.capability import Capability
@@ -686,6 +691,113 @@ def test_a_checkpoint_that_could_not_be_deleted_is_deleted_when_the_vm_runs_agai
         ("clear", None),
         ("clear", "done"),
     ]
+
+
+def test_checkpoints_go_the_oldest_first_and_the_audit_knows_which(rig: Rig) -> None:
+    names = ("vmtop-1", "vmtop-2")
+    rig.source.storage = make_storage(checkpoints=tuple(map(make_checkpoint, (*names, "foreign"))))
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=tuple(reversed(names))))
+    assert last(rig) == (Ending.DONE, "2 checkpoints deleted")
+    assert rig.asked() == [("delete_checkpoint", ID, name) for name in names]
+    started, ended = rig.records()
+    assert started.sentence == "delete the checkpoints of web-1: vmtop-2, vmtop-1"
+    assert (started.action, ended.outcome, ended.text) == ("checkpoint-delete", "done", "2 checkpoints deleted")
+
+
+def test_a_checkpoint_of_another_program_never_reaches_the_hypervisor(rig: Rig) -> None:
+    rig.source.storage = make_storage(checkpoints=(make_checkpoint("foreign"),))
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=("foreign",)))
+    assert last(rig) == (
+        Ending.REFUSED,
+        "the checkpoint foreign was not made by vmtop: whoever made it may need it",
+    )
+    assert rig.asked() == []
+
+
+def test_while_checkpoints_go_it_is_said_how_far_that_is(rig: Rig) -> None:
+    rig.source.storage = make_storage(checkpoints=(make_checkpoint("vmtop-1"), make_checkpoint("vmtop-2")))
+    seen: list[str] = []
+    rig.control.before_call = lambda name: seen.append(only(rig).progress)
+    rig.runner.submit(DeleteCheckpoints(uuid=ID, names=("vmtop-1", "vmtop-2")))
+    assert seen == ["deleting 1 of 2", "deleting 2 of 2"]
+
+
+class Pair(Rig):
+    """Two VMs, on this machine, and a file system with as much room as a test wants."""
+
+    OTHER = vm_uuid(2)
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder)
+        self.is_local = self.source.is_here = True
+        self.see()
+        self.free_bytes = 9 * GIB
+        self.folder = folder
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=self.free_bytes, f_frsize=1))
+
+    def see(self) -> None:
+        frame = make_frame(
+            [self.read(), make_vm(uuid=self.OTHER, name="db-1")],
+            at_s=self.clock.now_s,
+            previous=self.frame,
+            is_local=self.is_local,
+        )
+        finished, self.finished = self.finished, ()
+        jobs = replace(frame.jobs, finished=(*frame.jobs.finished, *finished))
+        self.frame = replace(frame, sample=replace(frame.sample, finished=finished), jobs=jobs)
+
+    def back_up(self, uuid: str) -> None:
+        self.runner.submit(StartBackup(uuid=uuid, folder=str(self.folder)))
+
+    def outcome(self, uuid: str) -> Outcome | None:
+        (action,) = [each for each in self.runner.actions() if each.command.uuid == uuid]
+        return action.outcome
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    return Pair(tmp_path, monkeypatch)
+
+
+TOO_MUCH = "9.0G are free in {}, of which 5.0G to 20.0G are promised to other backups, and 5.5G are needed"
+
+
+def test_room_that_a_running_backup_still_takes_is_not_given_to_another(pair: Pair) -> None:
+    pair.back_up(ID)
+    pair.vm["jobs"] = (make_job(processed_bytes=0, total_bytes=20 * GIB),)
+    pair.second(1)
+    pair.back_up(pair.OTHER)
+    assert pair.outcome(ID) is None
+    assert pair.outcome(pair.OTHER) == Outcome(Ending.REFUSED, TOO_MUCH.format(pair.folder))
+
+
+def test_of_two_backups_that_begin_at_once_the_second_sees_what_the_first_claims(pair: Pair) -> None:
+    def begin_another(name: str) -> None:
+        pair.control.before_call = lambda name: None
+        pair.back_up(pair.OTHER)
+
+    pair.control.before_call = begin_another
+    pair.back_up(ID)
+    assert pair.outcome(pair.OTHER) == Outcome(Ending.REFUSED, TOO_MUCH.format(pair.folder))
+
+
+def test_what_was_written_or_is_over_is_promised_no_more(pair: Pair) -> None:
+    pair.back_up(ID)
+    pair.vm["jobs"] = (make_job(processed_bytes=19 * GIB, total_bytes=20 * GIB),)
+    pair.second(1)
+    preview = pair.runner.judge(StartBackup(uuid=pair.OTHER, folder=str(pair.folder))).preview
+    assert isinstance(preview, BackupPreview)
+    assert (preview.promised_least_bytes, preview.promised_most_bytes) == (GIB, GIB)
+    pair.end_backup(is_good=True)
+    pair.second(1)
+    pair.back_up(pair.OTHER)
+    assert pair.outcome(pair.OTHER) is None, "it runs"
+
+
+def test_another_file_system_has_its_own_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.back_up(ID)
+    monkeypatch.setattr(folder_module, "find_device", lambda _: -1)
+    assert not pair.runner.judge(StartBackup(uuid=pair.OTHER, folder=str(pair.folder))).is_refused
 
 
 def test_a_backup_without_new_readings_is_called_pending_until_there_are(rig: Rig) -> None:

@@ -107,7 +107,7 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     # What lies in the files of these tests is no image.
-    monkeypatch.setattr("vmtop.actions.recorder.shutil.which", lambda _: None)
+    monkeypatch.setattr("vmtop.actions.recorder.check_image", lambda *_: None)
     return Runs(tmp_path)
 
 

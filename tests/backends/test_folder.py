@@ -15,6 +15,7 @@ def test_a_folder_tells_its_room_and_the_names_inside(tmp_path: Path) -> None:
     assert seen.exists
     assert seen.names == {"one.qcow2"}
     assert seen.free_bytes is not None and seen.free_bytes > 0
+    assert seen.device == tmp_path.stat().st_dev
     assert read_folder(str(tmp_path), "other").names == frozenset()
 
 

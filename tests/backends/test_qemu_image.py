@@ -149,6 +149,69 @@ def test_an_image_that_keeps_its_data_elsewhere_is_refused(tmp_path: Path) -> No
         restore_image([(str(image), "qcow2")], str(tmp_path / "new.qcow2"))
 
 
+WRITES = {
+    "data at its end": ("16M", "", ["write -P 1 0 3M", "write -P 2 9M 1000k"]),
+    "several tables": ("2G", "", ["write -P 1 0 256k", "write -P 1 600M 64k", "write -P 1 1500M 64k"]),
+    "a table of clusters at its end": ("600G", "", []),
+    "small clusters": ("16M", "cluster_size=4k", ["write -P 1 0 256k"]),
+    "an old version": ("16M", "compat=0.10", ["write -P 1 0 256k"]),
+    "zeros only": ("16M", "", ["write -z 0 1M"]),
+    "nothing": ("16M", "", []),
+    "compressed data": ("16M", "", ["write -c -P 1 0 1M"]),
+}
+
+
+def make_image(path: Path, what: str) -> int:
+    """An image with this in it; its length."""
+    size, options, writes = WRITES[what]
+    more = ["-o", options] if options else []
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *more, str(path), size], check=True)
+    for command in writes:
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, str(path)], check=True, capture_output=True)
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_an_image_of_any_length_is_whole_as_qemu_wrote_it(what: str, tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    make_image(image, what)
+    check_image(str(image), "qcow2")
+
+
+@pytest.mark.parametrize("what", [what for what in WRITES if what != "compressed data"])
+def test_an_image_that_was_cut_anywhere_is_damaged(what: str, tmp_path: Path) -> None:
+    """`qemu-img check` finds no fault with some of these lengths."""
+    image = tmp_path / "image.qcow2"
+    length = make_image(image, what)
+    missing = {1, 8, 512, 4096, CLUSTER - 1, CLUSTER}
+    lengths = {104, length // 3, length // 2, *(CLUSTER * n for n in range(1, 5)), *(length - each for each in missing)}
+    for left in sorted(each for each in lengths if 0 < each < length):
+        cut = tmp_path / "cut.qcow2"
+        shutil.copy(image, cut)
+        os.truncate(cut, left)
+        with pytest.raises(DamagedImageError, match=r"cut\.qcow2: (its end is missing: |qemu-img finds it)"):
+            check_image(str(cut), "qcow2")
+
+
+def test_compressed_data_is_found_cut_where_a_whole_cluster_is_missing(tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    length = make_image(image, "compressed data")
+    os.truncate(image, length - CLUSTER)
+    with pytest.raises(DamagedImageError):
+        check_image(str(image), "qcow2")
+
+
+def test_a_raw_image_that_is_shorter_than_its_disk_is_damaged(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(MIB))
+    check_image(str(image), "raw", MIB)
+    check_image(str(image), "raw")
+    with pytest.raises(DamagedImageError, match=r"disk\.raw: it has 1048576 bytes, and the disk had 1048577"):
+        check_image(str(image), "raw", MIB + 1)
+    with pytest.raises(DamagedImageError, match="the disk had 1048577"):
+        restore_image([(str(image), "raw")], str(tmp_path / "new.qcow2"), capacity_bytes=MIB + 1)
+
+
 @pytest.mark.parametrize("data", [b"", b"QFI", b"raw bytes" * 20])
 def test_what_is_no_image_is_said(data: bytes) -> None:
     with pytest.raises(ControlError, match="disk: this is no qcow2 image"):

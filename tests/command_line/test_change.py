@@ -1,6 +1,7 @@
 """What was typed becomes the right command; on a simulated host that goes on while it is asked."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,13 +13,15 @@ import pytest
 
 from tests.command_line.rig import Rig
 from tests.hypervisor.waiting import wait_until
-from vmtop.actions.backup_plan import vm_folder
+from vmtop.actions.backup_plan import is_ours, vm_folder
 from vmtop.actions.command import Command, TakeSnapshot
+from vmtop.actions.runner import Runner
 from vmtop.cli import main
 from vmtop.command_line import change
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.errors import RefusedError
+from vmtop.model.storage import BackupRequest
 from vmtop.units import GIB, MIB
 
 
@@ -204,3 +207,68 @@ def test_nothing_of_commands_is_imported_without_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def add_checkpoints(rig: Rig, count: int) -> str:
+    """The VM gets as many checkpoints as backups of vmtop would leave; tells the UUID."""
+    sample = rig.backend.read_sample()
+    (uuid,) = [vm.uuid for vm in sample.vms if vm.name == "web-01"]
+    control = rig.backend.open_control()
+    for number in range(count):
+        path = f"/backup/{number}.qcow2"
+        request = BackupRequest(targets={"vda": path}, formats={"vda": "qcow2"}, checkpoint=f"vmtop-{number}")
+        control.start_backup(uuid, request)
+        while any(vm.uuid == uuid and vm.jobs for vm in rig.backend.read_sample().vms):
+            rig.clock.sleep(5.0)
+    return uuid
+
+
+def checkpoints(rig: Rig, uuid: str) -> list[str]:
+    """Those of vmtop; the simulated host has others, of its nightly backups."""
+    found = rig.backend.read_storage(uuid).checkpoints
+    assert any(not is_ours(each.name) for each in found)
+    return [each.name for each in found if is_ours(each.name)]
+
+
+def test_old_checkpoints_are_deleted_and_then_all(rig: Rig) -> None:
+    uuid = add_checkpoints(rig, 3)
+    old = ("backup", "web-01", "--delete-checkpoints", "old")
+    assert rig.type(*old, "--dry-run") == 0
+    assert "Delete the checkpoints of web-01: vmtop-0, vmtop-1" in rig.printed()
+    assert (checkpoints(rig, uuid), rig.records()) == (["vmtop-0", "vmtop-1", "vmtop-2"], ())
+
+    assert rig.type(*old, "--confirm", "web-01", "--json") == 0
+    told = rig.told()
+    assert (told["action"], told["outcome"], told["text"]) == ("checkpoint-delete", "done", "2 checkpoints deleted")
+    preview = told["preview"]
+    assert (preview["deleted"], preview["kept"]) == (["vmtop-0", "vmtop-1"], ["vmtop-2"])
+    assert preview["foreign"][0].startswith("nightly-")
+    assert checkpoints(rig, uuid) == ["vmtop-2"]
+
+    assert rig.type("backup", "web-01", "--delete-checkpoints", "all", "--yes") == 0
+    assert "! none of vmtop is left then, so that the next backup has to be a full one" in rig.printed()
+    assert rig.printed().endswith("web-01: delete checkpoints: 1 checkpoint deleted\n")
+    assert checkpoints(rig, uuid) == []
+
+
+def test_where_no_checkpoint_is_to_spare_all_is_well(rig: Rig) -> None:
+    add_checkpoints(rig, 1)
+    old = ("backup", "web-01", "--delete-checkpoints", "old", "--yes")
+    assert rig.type(*old) == 0
+    assert rig.printed() == "web-01 has no checkpoint of vmtop to delete\n"
+    assert rig.type(*old, "--json") == 0
+    told = rig.told()
+    assert (told["vm"], told["outcome"], told["text"]) == (
+        "web-01",
+        None,
+        "web-01 has no checkpoint of vmtop to delete",
+    )
+    assert rig.records() == ()
+
+
+def test_ctrl_c_says_that_checkpoints_may_stay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_checkpoints(rig, 2)
+    monkeypatch.setattr(Runner, "_begin", lambda self, errand: None)
+    rig.clock.calls[rig.clock.sleeps + 5] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert rig.type("backup", "web-01", "--delete-checkpoints", "all", "--yes") == 130
+    assert rig.said() == "interrupted: web-01: checkpoints that were not deleted yet may stay\n"

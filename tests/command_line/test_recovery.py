@@ -14,7 +14,8 @@ import pytest
 from tests.command_line.rig import Rig
 from vmtop.actions.audit import Phase
 from vmtop.actions.backup_plan import backup_stamp
-from vmtop.backends.backup_folder import write_record
+from vmtop.backends import qemu_image
+from vmtop.backends.backup_folder import read_backups, write_record
 from vmtop.backends.qemu_image import restore_image
 from vmtop.command_line import recovery
 from vmtop.errors import ControlError, RefusedError, UnknownVmError, UsageError
@@ -118,6 +119,32 @@ def test_verify_keeps_what_it_found(rig: Rig, tmp_path: Path, folder: Path) -> N
     assert "100000Z.vda: qemu-img finds it damaged" in points[1]["problem"]
     assert rig.type("recovery", str(tmp_path)) == 0
     assert rig.printed().splitlines()[0] == f"web ({WEB}): the last good backup is 3 h old"
+
+
+def test_verify_tells_how_far_it_is_and_checks_the_vm_that_was_named_only(tmp_path: Path, folder: Path) -> None:
+    rig, other = Rig(tmp_path, answers=""), tmp_path / "web-other"
+    other.mkdir()
+    add(other, make_record(1, uuid=OTHER), 5)
+    assert rig.type("recovery", str(tmp_path), WEB, "--verify") == 0
+    assert "checking 1 of 2: web, 20260105T090000Z" in rig.said()
+    assert "checking 2 of 2: web, 20260105T100000Z" in rig.said()
+    assert read_backups(str(other))[0][0].record.checked_s is None
+
+
+def test_a_result_that_cannot_be_kept_is_said_and_shown(rig: Rig, tmp_path: Path, folder: Path) -> None:
+    (folder / "20260105T090000Z.json.part").mkdir()
+    assert rig.type("recovery", str(tmp_path), "--verify") == 0
+    assert "20260105T090000Z.json: the record of the backup cannot be written: Is a directory" in rig.said()
+    assert rig.printed().count("verified 0 s ago") == 2
+
+
+def test_files_that_cannot_be_checked_stay_as_they_were(
+    rig: Rig, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu_image, "PROGRAM", "qemu-img-that-is-not-there")
+    assert rig.type("recovery", str(tmp_path), "--verify") == 0
+    assert rig.said().count("apt install qemu-utils") == 1
+    assert {each.record.checked_s for each in read_backups(str(folder))[0]} == {None}
 
 
 def test_a_folder_without_backups_and_one_that_is_not_there(rig: Rig, tmp_path: Path) -> None:
@@ -250,13 +277,15 @@ def test_several_vms_or_disks_have_to_be_told_apart(rig: Rig, tmp_path: Path, fo
 def test_ctrl_c_leaves_nothing_of_an_image(
     rig: Rig, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(chain: list[tuple[str, str]], to_path: str, show: Callable[[float], None]) -> int:
+    def interrupted(
+        chain: list[tuple[str, str]], to_path: str, show: Callable[[float], None], **more: int | None
+    ) -> int:
         def show_and_interrupt(ratio: float) -> None:
             if ratio < 1:
                 os.kill(os.getpid(), signal.SIGINT)
             show(ratio)
 
-        return restore_image(chain, to_path, show_and_interrupt)
+        return restore_image(chain, to_path, show_and_interrupt, **more)
 
     monkeypatch.setattr(recovery, "restore_image", interrupted)
     before = set(tmp_path.iterdir())

@@ -23,6 +23,8 @@ DISK_MIB = 224
 FULL_MIB = 192
 """So much takes QEMU longer to copy than vmtop to set a limit."""
 DATA = "/disk/data"
+TOPOLOGICAL = 1 << 1
+"""VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL: the oldest first."""
 
 
 class Program:
@@ -171,6 +173,83 @@ def test_a_backup_whose_program_was_killed_never_ended_and_nothing_is_built_on_i
     (newest, *_) = reversed(program.run("recovery", str(program.folder))["vms"][0]["points"])
     assert newest["problem"] is None
     assert point["stamp"] not in newest["chain"]
+
+
+def checkpoints(guest: Guest) -> list[str]:
+    return [each.getName() for each in guest.domain.listAllCheckpoints(TOPOLOGICAL)]
+
+
+def back_up_at_rest(guest: Guest, program: Program, moment: Path, *more: str) -> dict[str, Any]:
+    """Change the disk, keep a copy of it, and back it up; the newest recovery point."""
+    guest.order(f"dd if=/dev/urandom of={DATA} bs=1M count=2 conv=notrunc && sync")
+    guest.domain.suspend()
+    keep(guest.files.disk, moment)
+    done = program.run("backup", guest.name, "--to", str(program.folder), "--yes", *more)
+    guest.domain.resume()
+    assert done["outcome"] == "done", done
+    (*_, newest) = program.run("recovery", str(program.folder))["vms"][0]["points"]
+    assert isinstance(newest, dict)
+    return newest
+
+
+def assert_restores(guest: Guest, program: Program, point: dict[str, Any], moment: Path) -> None:
+    restored = moment.with_name(f"{point['stamp']}.qcow2")
+    where = ("--from", str(program.folder), "--at", point["stamp"], "--to", str(restored), "--yes")
+    assert program.run("restore", guest.name, *where)["outcome"] == "done"
+    assert_identical(restored, moment)
+
+
+def test_incremental_backups_go_on_whichever_checkpoints_were_deleted(
+    guest: Guest, program: Program, tmp_path: Path
+) -> None:
+    back_up_at_rest(guest, program, tmp_path / "full")
+    for number in range(3):
+        back_up_at_rest(guest, program, tmp_path / f"step-{number}", "--incremental")
+    before = checkpoints(guest)
+    assert len(before) >= 4
+
+    dry = program.run("backup", guest.name, "--delete-checkpoints", "old", "--dry-run")
+    assert (dry["outcome"], dry["preview"]["deleted"], checkpoints(guest)) == (None, before[:-1], before)
+    told = program.run("backup", guest.name, "--delete-checkpoints", "old", "--yes")
+    assert (told["outcome"], told["text"]) == ("done", f"{len(before) - 1} checkpoints deleted")
+    assert told["warnings"] == []
+    assert checkpoints(guest) == before[-1:]
+    point = back_up_at_rest(guest, program, tmp_path / "after-old", "--incremental")
+    assert point["chain"][-2] == before[-1].removeprefix("vmtop-")
+    assert_restores(guest, program, point, tmp_path / "after-old")
+
+    (older, newest) = checkpoints(guest)
+    guest.domain.checkpointLookupByName(newest).delete()
+    point = back_up_at_rest(guest, program, tmp_path / "after-newest", "--incremental")
+    assert point["chain"][-2] == older.removeprefix("vmtop-")
+    assert_restores(guest, program, point, tmp_path / "after-newest")
+
+
+def test_without_checkpoints_a_snapshot_can_be_reverted_to_and_the_next_backup_is_full(
+    guest: Guest, program: Program, tmp_path: Path
+) -> None:
+    back_up_at_rest(guest, program, tmp_path / "full")
+    guest.order("echo before > /disk/note; sync")
+    snapshot = ("snapshot", guest.name)
+    program.run(*snapshot, "--kind", "internal", "--name", "kept", "--yes")
+    guest.order("echo after > /disk/note; sync")
+    refused = program.run(*snapshot, "--revert", "kept", "--confirm", guest.name, exit_code=1)
+    assert "libvirt would kill the VM" in refused["text"]
+
+    count = len(checkpoints(guest))
+    told = program.run("backup", guest.name, "--delete-checkpoints", "all", "--yes")
+    assert (told["outcome"], told["text"][:2]) == ("done", f"{count} ")
+    assert told["warnings"] == ["none of vmtop is left then, so that the next backup has to be a full one"]
+    assert checkpoints(guest) == []
+    again = program.run("backup", guest.name, "--delete-checkpoints", "all", "--yes")
+    assert (again["outcome"], again["text"]) == (None, f"{guest.name} has no checkpoint of vmtop to delete")
+
+    assert program.run(*snapshot, "--revert", "kept", "--confirm", guest.name)["outcome"] == "done"
+    guest.wait_for_truth()
+    guest.order("grep -q before /disk/note")
+    changes = ("backup", guest.name, "--to", str(program.folder), "--incremental", "--yes")
+    assert "make a full one first" in program.run(*changes, exit_code=1)["text"]
+    assert_restores(guest, program, back_up_at_rest(guest, program, tmp_path / "anew"), tmp_path / "anew")
 
 
 def test_an_undo_by_another_run_of_the_program_gives_the_guest_its_memory_back(guest: Guest, program: Program) -> None:

@@ -14,7 +14,7 @@ from vmtop.model.capability import EVERYTHING, Capability
 from vmtop.model.failure import Failure
 from vmtop.pipeline import Reading
 from vmtop.tui.app import VmtopApp
-from vmtop.tui.lookups import ReadAudit, ReadRecovery, ReadStorage
+from vmtop.tui.lookups import ReadAudit, ReadRecovery, ReadStorage, VerifyBackups
 from vmtop.tui.view import Faults, Operator
 from vmtop.viewmodel.ui_state import UiState
 
@@ -73,6 +73,7 @@ class Stage:
         read_audit: ReadAudit | None = None,
         read_storage: ReadStorage | None = None,
         read_recovery: ReadRecovery | None = None,
+        verify_backups: VerifyBackups | None = None,
         clock: HandClock | None = None,
     ) -> None:
         self.size = size
@@ -89,6 +90,7 @@ class Stage:
             read_audit=read_audit,
             read_storage=read_storage,
             read_recovery=read_recovery,
+            verify_backups=verify_backups,
             is_simulated=is_simulated,
             theme=theme,
             keymap={} if keymap is None else keymap,

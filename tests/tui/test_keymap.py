@@ -15,6 +15,7 @@ from vmtop.tui.keymap import KEYS, SCREENS, Key, Scope, apply_keymap, bindings, 
 from vmtop.tui.screens.audit import AuditScreen
 from vmtop.tui.screens.backups import BackupsScreen
 from vmtop.tui.screens.balloon import BalloonScreen
+from vmtop.tui.screens.clear import ClearScreen
 from vmtop.tui.screens.confirm import ConfirmScreen
 from vmtop.tui.screens.detail import DetailScreen
 from vmtop.tui.screens.faults import FaultsScreen
@@ -53,12 +54,13 @@ def test_every_action_exists_where_its_key_works(key: Key) -> None:
         Scope.BALLOON: (MainScreen, DetailScreen, BalloonScreen),
         Scope.UNDO: (MainScreen, DetailScreen, UndoScreen),
         Scope.CARD: (ConfirmScreen,),
-        Scope.CHOICE: (PeriodScreen,),
+        Scope.CHOICE: (PeriodScreen, ClearScreen),
         Scope.LIST: (JobsScreen, SnapshotsScreen, KindsScreen, BackupsScreen, AuditScreen, FaultsScreen),
         Scope.PICK: (JobsScreen, KindsScreen, FaultsScreen),
         Scope.JOBS: (JobsScreen,),
         Scope.SNAPSHOTS: (SnapshotsScreen,),
         Scope.BACKUPS: (BackupsScreen,),
+        Scope.CHECKPOINTS: (SnapshotsScreen, BackupsScreen),
         Scope.FAULTS: (FaultsScreen,),
     }
     for owner in owners[key.scope]:

@@ -7,11 +7,12 @@ import pytest
 
 from tests.actions.scenes import make_checkpoint, make_storage
 from tests.builders import START_S, make_frame, make_job, make_vm
+from vmtop.actions.verification import Verification
 from vmtop.derive.recovery import derive_points
 from vmtop.model.kind import BackupKind
 from vmtop.model.recovery import BackupRecord, DiskCopy, StoredBackup
 from vmtop.units import GIB
-from vmtop.viewmodel.backups import Recovery, build_backups, build_point, build_state
+from vmtop.viewmodel.backups import Recovery, build_backups, build_point, build_state, verification_notice
 from vmtop.viewmodel.formats import line_width
 from vmtop.viewmodel.tone import Line
 
@@ -57,8 +58,9 @@ def lines_of(recovery: Recovery, *, width: int = 100) -> list[str]:
 
 
 def state_of(recovery: Recovery | None, **changes: Any) -> str:
-    given: dict[str, Any] = {"jobs": (), "storage": None, **changes}
-    lines = build_state(recovery, given["jobs"], given["storage"], now_s=NOW_S, width=100)
+    given: dict[str, Any] = {"jobs": (), "storage": None, "checking": "", **changes}
+    checking = given["checking"]
+    lines = build_state(recovery, given["jobs"], given["storage"], now_s=NOW_S, width=100, checking=checking)
     return "\n".join(text_of(line) for line in lines)
 
 
@@ -111,6 +113,43 @@ def test_what_the_next_backup_would_copy_is_told_but_not_while_one_runs() -> Non
     running = state_of(CHAIN, storage=storage, jobs=jobs)
     assert "runs      backup 30%" in running
     assert "changed" not in running
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("vmtop-1",), "1 checkpoint of vmtop's backups, which c deletes"),
+        (("vmtop-1", "a", "vmtop-2", "b"), "2 checkpoints of vmtop's backups, which c deletes, 2 checkpoints of other"),
+        (("a",), "1 checkpoint of other programs"),
+    ],
+)
+def test_checkpoints_are_counted_and_only_for_our_own_a_key_is_named(names: tuple[str, ...], words: str) -> None:
+    storage = make_storage(checkpoints=tuple(map(make_checkpoint, names)))
+    assert f"holds     {words}" in state_of(CHAIN, storage=storage)
+    assert "holds" not in state_of(CHAIN, storage=make_storage())
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "complaints", "text", "is_bad"),
+    [
+        (3, 0, (), "3 backups checked, all whole", False),
+        (1, 0, (), "1 backup checked, all whole", False),
+        (2, 1, (), "3 backups checked, 1 damaged", True),
+        (0, 0, (), "there is no finished backup to check", True),
+        (0, 0, ("/b/x: cannot be read",), "no backup was checked; /b/x: cannot be read", True),
+        (1, 0, ("/b/x: a", "/b/y: b"), "1 backup checked, all whole; /b/x: a (and 1 more)", True),
+    ],
+)
+def test_what_came_of_a_check_is_one_sentence(
+    whole: int, damaged: int, complaints: tuple[str, ...], text: str, is_bad: bool
+) -> None:
+    found = Verification(backups=(), whole=whole, damaged=damaged, complaints=complaints)
+    notice = verification_notice("web-1", found)
+    assert (notice.text, notice.is_bad) == (f"web-1: {text}", is_bad)
+
+
+def test_what_is_being_checked_is_told() -> None:
+    assert "runs      checking 2 of 5: web-1" in state_of(CHAIN, checking="checking 2 of 5: web-1")
 
 
 def point_text(recovery: Recovery, *, width: int = 160) -> str:

@@ -1,15 +1,17 @@
 """What an operator reads before anything is done."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.actions.scenes import ABLE, at_level, make_storage
+from tests.actions.scenes import ABLE, at_level, make_checkpoint, make_storage
 from tests.builders import make_facts, make_frame, make_guest, make_job, make_qemu, make_vm, vm_uuid
-from vmtop.actions.command import CancelJob, Command, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
+from vmtop.actions.command import CancelJob, Command, DeleteCheckpoints, ResumeVm, SetBalloon, StartBackup, TakeSnapshot
 from vmtop.actions.guard import check
+from vmtop.actions.promise import Promise
 from vmtop.actions.situation import Situation
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Consistency, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
@@ -17,7 +19,7 @@ from vmtop.derive.metrics import Level
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import DEFAULT_POLICY
 from vmtop.model.sample import JobKind, VmSample
-from vmtop.model.storage import FolderSample, SnapshotRequest
+from vmtop.model.storage import FolderSample, SnapshotRequest, StorageSample
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.card import build_card, make_entries
 from vmtop.viewmodel.formats import bar_glyph, cell_width, line_width
@@ -28,22 +30,28 @@ ID = vm_uuid(1)
 LEGEND = f"━ {{used}} {{rest}} {bar_glyph(Tone.BAR_GIVEN, has_unicode=True)} given to the host"
 
 
-def judge(command: Command, frame: Frame) -> Verdict:
+def judge(command: Command, frame: Frame, storage: StorageSample) -> Verdict:
     folder = FolderSample(path="/backup", exists=True, free_bytes=100 * GIB, inner="", names=frozenset())
-    now = Situation(frame=frame, policy=DEFAULT_POLICY, capability=ABLE, storage=make_storage(), folder=folder)
+    now = Situation(frame=frame, policy=DEFAULT_POLICY, capability=ABLE, storage=storage, folder=folder)
     return check(command, now)
 
 
-def card(*commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: object) -> list[str]:
+def card(*commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: Any) -> list[str]:
     return [text_of(line) for line in card_lines(*commands, frame=frame, width=width, rows=rows, **more)]
 
 
 def card_lines(
-    *commands: Command, frame: Frame | None = None, width: int = 100, rows: int = 40, **more: object
+    *commands: Command,
+    frame: Frame | None = None,
+    width: int = 100,
+    rows: int = 40,
+    storage: StorageSample | None = None,
+    **more: Any,
 ) -> tuple[Line, ...]:
     frame = make_frame([make_vm(name="web-1")]) if frame is None else frame
-    entries = make_entries(commands, frame, {command: judge(command, frame) for command in commands})
-    return build_card(entries, frame, width=width, rows=rows, **more)  # type: ignore[arg-type]
+    known = make_storage() if storage is None else storage
+    entries = make_entries(commands, frame, {command: judge(command, frame, known) for command in commands})
+    return build_card(entries, frame, width=width, rows=rows, **more)
 
 
 def text_of(line: Line) -> str:
@@ -96,7 +104,7 @@ def test_what_the_guest_tells_of_has_a_legend_too() -> None:
 def test_a_size_that_it_has_already_is_said_and_cannot_be_entered() -> None:
     assert card(down(4 * GIB)) == ["web-1: it has 4.0G already, which is its maximum: nothing to do", ""]
     frame = make_frame([make_vm(name="web-1")])
-    (entry,) = make_entries([down(4 * GIB)], frame, {down(4 * GIB): judge(down(4 * GIB), frame)})
+    (entry,) = make_entries([down(4 * GIB)], frame, {down(4 * GIB): judge(down(4 * GIB), frame, make_storage())})
     assert not entry.is_allowed
 
 
@@ -222,6 +230,24 @@ def test_other_commands_are_listed_with_what_the_guard_says() -> None:
     assert any(line.startswith("refused") for line in lines)
 
 
+def test_free_space_that_is_promised_to_other_backups_is_told_beside_it() -> None:
+    frame = make_frame([make_vm(name="web-1")])
+    folder = FolderSample(path="/backup", exists=True, free_bytes=12 * GIB, inner="", names=frozenset())
+    promised = Promise(8 * GIB, 8 * GIB)
+    now = Situation(
+        frame=frame,
+        policy=DEFAULT_POLICY,
+        capability=ABLE,
+        storage=make_storage(),
+        folder=folder,
+        promised=promised,
+    )
+    command = StartBackup(uuid=ID, folder="/backup")
+    entries = make_entries((command,), frame, {command: check(command, now)})
+    lines = [text_of(line) for line in build_card(entries, frame, width=100, rows=40)]
+    assert "12.0G, of which 8.0G are promised to other backups" in with_word(lines, "free there")
+
+
 def test_a_snapshot_is_previewed() -> None:
     request = SnapshotRequest(name="before", kind=SnapshotKind.INTERNAL, is_quiesced=False)
     lines = card(TakeSnapshot(uuid=ID, request=request))
@@ -237,12 +263,33 @@ def test_a_backup_is_previewed_with_its_files() -> None:
     assert "/backup/" in with_word(lines, "files")
 
 
+def test_what_the_deletion_of_checkpoints_leaves_is_previewed() -> None:
+    names = tuple(f"vmtop-{number}" for number in range(1, 7))
+    storage = make_storage(checkpoints=tuple(map(make_checkpoint, (*names, "daily"))))
+    lines = card(DeleteCheckpoints(uuid=ID, names=names[:-1]), storage=storage)
+    assert lines[0] == "Delete the checkpoints of web-1: 5, vmtop-1 to vmtop-5"
+    assert with_word(lines, "leaves").split() == ["leaves", "vmtop-6"]
+    assert "daily, of other programs" in "\n".join(lines)
+    assert "may be incremental, from vmtop-6" in with_word(lines, "next backup")
+    lines = card(DeleteCheckpoints(uuid=ID, names=names), storage=storage)
+    assert with_word(lines, "leaves").split() == ["leaves", "none", "of", "vmtop"]
+    assert "! none of vmtop is left then, so that the next backup has to be a full one" in "\n".join(lines)
+
+
 def test_previews_of_what_cannot_be_seen_say_so() -> None:
     frame = make_frame([make_vm(name="web-1")])
     snapshot = SnapshotPreview(
         write_bytes=None, pause_s=None, free_bytes=None, consistency=Consistency.CRASH, is_revertible=False
     )
-    backup = BackupPreview(write_bytes=None, free_bytes=None, files=("/b/x.qcow2", "/b/y.qcow2"), since="point")
+    backup = BackupPreview(
+        write_bytes=None,
+        least_bytes=None,
+        free_bytes=None,
+        promised_least_bytes=0,
+        promised_most_bytes=0,
+        files=("/b/x.qcow2", "/b/y.qcow2"),
+        since="point",
+    )
     balloon = BalloonPreview(
         from_bytes=GIB,
         to_bytes=GIB // 2,
@@ -268,7 +315,16 @@ def test_previews_of_what_cannot_be_seen_say_so() -> None:
 
 def test_space_of_which_a_storage_pool_tells_is_not_shown_as_seen() -> None:
     frame = make_frame(1)
-    preview = BackupPreview(write_bytes=GIB, free_bytes=3 * GIB, pool="nightly", files=("/b/x.qcow2",), since=None)
+    preview = BackupPreview(
+        write_bytes=GIB,
+        least_bytes=None,
+        free_bytes=3 * GIB,
+        pool="nightly",
+        promised_least_bytes=0,
+        promised_most_bytes=0,
+        files=("/b/x.qcow2",),
+        since=None,
+    )
     entries = make_entries([down()], frame, {down(): Verdict(preview=preview)})
     words = " ".join(text_of(line).strip() for line in build_card(entries, frame, width=120, rows=30))
     assert "at most 3.0G if it is on the file system of storage pool nightly, as of its last refresh" in words
@@ -301,5 +357,5 @@ def test_entries_know_what_may_be_done() -> None:
     command = down(uuid=vm_uuid(3))
     entry = make_entries([command], frame, {})[0]
     assert not entry.is_allowed
-    assert not entry._replace(verdict=judge(command, frame)).is_allowed
+    assert not entry._replace(verdict=judge(command, frame, make_storage())).is_allowed
     assert make_entries([replace(command, uuid=ID)], frame, {replace(command, uuid=ID): Verdict()})[0].is_allowed

@@ -99,7 +99,7 @@ def test_what_snapshots_depend_on_is_told() -> None:
     text = "\n".join(text_of(line) for line in build_storage_facts(storage, width=100, has_unicode=True))
     assert "vda qcow2, 5.00G of 20.0G, 100G free beside it" in text
     assert "not connected" in text
-    assert "nothing can be reverted to" in text
+    assert "holds     1 checkpoint of vmtop's backups, which c deletes; until all are gone nothing can be" in text
     assert "vdb: no such file" in text
 
 
@@ -118,7 +118,11 @@ def test_what_a_revert_and_a_deletion_would_do_is_told_before_any_key() -> None:
 
 def test_why_a_revert_is_not_possible_is_told_before_any_key() -> None:
     storage = make_storage(snapshots=(make_snapshot("base"),), checkpoints=(make_checkpoint(),))
-    assert "revert    not possible: it has checkpoints of backups" in consequences(storage, "base")
+    text = consequences(storage, "base")
+    assert "revert    not possible: it has checkpoints of backups" in text
+    assert "libvirt would kill the VM; c deletes checkpoints" in text
+    foreign = replace(storage, checkpoints=(make_checkpoint("daily"),))
+    assert "c deletes" not in consequences(foreign, "base")
     busy = consequences(make_storage(snapshots=(make_snapshot("base"),)), "base", make_vm(jobs=(make_job(),)))
     assert busy.count("not possible: a job runs on") == 2
 

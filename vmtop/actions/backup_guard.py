@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vmtop.actions.backup_plan import find_base, plan_backup
-from vmtop.actions.command import CancelJob, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.backup_plan import find_base, is_ours, plan_backup
+from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
+from vmtop.actions.promise import promise_words
 from vmtop.actions.situation import Situation, Subject
 from vmtop.actions.size import size_text
 from vmtop.actions.snapshot_guard import why_not_now
 from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
-from vmtop.actions.verdict import BackupPreview, Verdict
+from vmtop.actions.verdict import BackupPreview, CheckpointPreview, Verdict
+from vmtop.derive.condition import is_off
 from vmtop.derive.job import is_ready
 from vmtop.derive.metrics import Level, VmMetrics
 from vmtop.model.sample import JobKind, JobSample, VmState
@@ -45,8 +47,6 @@ class _Case(NamedTuple):
     now: Situation
     request: BackupRequest
     preview: BackupPreview
-    least_bytes: int | None
-    """What is written for sure, as far as libvirt tells."""
 
 
 def check_backup(command: StartBackup, subject: Subject, now: Situation) -> Verdict:
@@ -58,15 +58,18 @@ def check_backup(command: StartBackup, subject: Subject, now: Situation) -> Verd
     request = plan_backup(command, subject.metrics, storage, now.frame.sample.time_s, existing)
     base = find_base(storage, existing) if command.is_incremental else None
     room = find_room(command.folder, None if now.folder is None else now.folder.free_bytes, storage.pools)
+    dirty_bytes = None if base is None else base.dirty_bytes
     preview = BackupPreview(
-        write_bytes=_most_bytes(storage) if not command.is_incremental else None if base is None else base.dirty_bytes,
+        write_bytes=dirty_bytes if command.is_incremental else _most_bytes(storage),
+        least_bytes=dirty_bytes if command.is_incremental else _least_bytes(storage),
+        promised_least_bytes=now.promised.least_bytes,
+        promised_most_bytes=now.promised.most_bytes,
         free_bytes=room.free_bytes,
         pool=room.pool,
         files=tuple(request.targets.values()),
         since=request.since,
     )
-    least_bytes = preview.write_bytes if command.is_incremental else _least_bytes(storage)
-    case = _Case(command, storage, now, request, preview, least_bytes)
+    case = _Case(command, storage, now, request, preview)
     return Verdict(
         refusals=(*why_not_now(storage), *_why_not_copy(case), *_why_not_there(case)),
         warnings=tuple(_warnings(case)),
@@ -121,13 +124,15 @@ def _why_not_there(case: _Case) -> Iterator[str]:
         taken = [path for path in preview.files if path.rpartition("/")[2] in folder.names]
         if taken:
             yield f"{', '.join(taken)} exists already, and nothing is overwritten"
-    if case.least_bytes is not None and preview.free_bytes is not None and not preview.pool:
-        needed = needed_bytes(case.least_bytes, case.now.policy)
-        if preview.free_bytes < needed:
-            yield f"{size_text(preview.free_bytes)} are free in {command.folder}, and {size_text(needed)} are needed"
+    if preview.least_bytes is not None and preview.free_bytes is not None and not preview.pool:
+        needed = needed_bytes(preview.least_bytes, case.now.policy)
+        if preview.free_bytes - case.now.promised.least_bytes < needed:
+            free = f"{size_text(preview.free_bytes)} are free in {command.folder}"
+            yield f"{free}{promise_words(case.now.promised)}, and {size_text(needed)} are needed"
 
 
 def _warnings(case: _Case) -> Iterator[str]:
+    promised = case.now.promised
     host, preview = case.now.frame.host, case.preview
     level = host.level
     if level is not None and (level is Level.SOFT or (level > Level.SOFT and case.command.is_forced)):
@@ -145,11 +150,49 @@ def _warnings(case: _Case) -> Iterator[str]:
         )
     elif preview.write_bytes is None:
         yield f"how much is to be written is not known; {_WHEN_FULL}"
-    elif preview.free_bytes < needed_bytes(preview.write_bytes, case.now.policy):
+    elif promised.most_bytes is None:
+        yield f"how much other backups will still write there is not known; {_WHEN_FULL}"
+    elif preview.free_bytes - promised.most_bytes < needed_bytes(preview.write_bytes, case.now.policy):
         most, free = size_text(preview.write_bytes), size_text(preview.free_bytes)
-        yield f"up to {most} are written, and {free} are free; {_WHEN_FULL}"
+        yield f"up to {most} are written, and {free} are free{promise_words(promised)}; {_WHEN_FULL}"
     if case.request.checkpoint is None and case.storage.disks:
         yield "not all of its disks are qcow2, so no incremental backup can follow"
+
+
+NEXT_IS_FULL = "the next backup has to be a full one"
+
+
+def check_clear(command: DeleteCheckpoints, subject: Subject, now: Situation) -> Verdict:
+    """Judge the deletion of checkpoints."""
+    vm, storage = subject.sample, now.storage
+    if storage is None:
+        return Verdict(refusals=(f"the checkpoints of {vm.name} could not be read",))
+    names = [each.name for each in storage.checkpoints]
+    preview = CheckpointPreview(
+        deleted=tuple(name for name in names if name in command.names),
+        kept=tuple(name for name in names if is_ours(name) and name not in command.names),
+        foreign=tuple(name for name in names if not is_ours(name)),
+    )
+    return Verdict(
+        refusals=(*why_not_now(storage), *_why_not_clear(command, subject, storage)),
+        warnings=() if preview.kept else (f"none of vmtop is left then, so that {NEXT_IS_FULL}",),
+        preview=preview,
+    )
+
+
+def _why_not_clear(command: DeleteCheckpoints, subject: Subject, storage: StorageSample) -> Iterator[str]:
+    vm, names = subject.sample, {each.name for each in storage.checkpoints}
+    if is_off(vm) or vm.state is VmState.CRASHED:
+        yield f"libvirt deletes checkpoints only while their VM runs, and {vm.name} is {vm.state}"
+    if not any(disk.image_format == "qcow2" for disk in storage.disks):
+        yield "none of its disks is qcow2, and only those hold checkpoints"
+    if not command.names:
+        yield f"{vm.name} has no such checkpoint of vmtop"
+    for name in command.names:
+        if not is_ours(name):
+            yield f"the checkpoint {name} was not made by vmtop: whoever made it may need it"
+        elif name not in names:
+            yield f"{vm.name} has no checkpoint {name}"
 
 
 def check_cancel(command: CancelJob, subject: Subject, _now: Situation) -> Verdict:

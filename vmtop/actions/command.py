@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from vmtop.actions.size import size_text
 from vmtop.derive.metrics import VmMetrics
+from vmtop.derive.words import span_words
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest
@@ -119,6 +120,21 @@ class StartBackup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteCheckpoints:
+    """Delete checkpoints that good backups left; the backups themselves stay as they are."""
+
+    action: ClassVar[str] = "checkpoint-delete"
+    uuid: str
+    names: tuple[str, ...]
+    """The oldest first."""
+
+    def sentence(self, vm: VmMetrics) -> str:
+        """Say what is asked for."""
+        what = "the checkpoint" if len(self.names) == 1 else "the checkpoints"
+        return f"delete {what} of {vm.name}: {span_words(self.names)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelJob:
     """Cancel the job that runs on a VM, or on one of its disks."""
 
@@ -182,6 +198,7 @@ Command = (
     | RevertSnapshot
     | DeleteSnapshot
     | StartBackup
+    | DeleteCheckpoints
     | CancelJob
     | LimitJob
     | ResumeVm

@@ -269,6 +269,12 @@ class Desk:
             self.pump()
             self.tell()
 
+    def show(self, errand: Errand, progress: str) -> None:
+        """Have everybody see what an errand does at present."""
+        with self.changed:
+            errand.progress = progress
+        self.tell()
+
     def tell(self) -> None:
         """Tell everybody who waits that something got on."""
         with self.changed:

@@ -6,6 +6,7 @@ from math import inf
 from vmtop.actions.action import Action, Outcome
 from vmtop.actions.balloon_move import BalloonMove
 from vmtop.actions.command import CancelJob, Command, LimitJob, ResumeVm
+from vmtop.actions.promise import Claim
 from vmtop.actions.verdict import Verdict
 from vmtop.model.storage import BackupRequest, DiskInfo
 
@@ -68,6 +69,8 @@ class Errand:
     is_ended: bool = False
     move: BalloonMove | None = None
     backup: RunningBackup | None = None
+    claim: Claim | None = None
+    """Room that its backup takes, from the moment at which it may begin. None where that is not known."""
 
     @property
     def is_over(self) -> bool:

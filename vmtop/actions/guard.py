@@ -5,11 +5,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vmtop.actions.backup_guard import check_backup, check_cancel, check_limit, check_resume
+from vmtop.actions.backup_guard import check_backup, check_cancel, check_clear, check_limit, check_resume
 from vmtop.actions.balloon_guard import check_balloon, check_period
 from vmtop.actions.command import (
     CancelJob,
     Command,
+    DeleteCheckpoints,
     DeleteSnapshot,
     LimitJob,
     ResumeVm,
@@ -47,6 +48,7 @@ _RULES: Mapping[type[Command], _Rule] = MappingProxyType(
         RevertSnapshot: _Rule(check_revert, "can_snapshot", may_be_off=True, may_have_job=False),
         DeleteSnapshot: _Rule(check_delete, "can_snapshot", may_be_off=True, may_have_job=False),
         StartBackup: _Rule(check_backup, "can_backup", may_have_job=False),
+        DeleteCheckpoints: _Rule(check_clear, "can_backup", may_be_off=True, may_have_job=False),
         CancelJob: _Rule(check_cancel, "can_backup"),
         LimitJob: _Rule(check_limit, "can_backup"),
         ResumeVm: _Rule(check_resume, "can_backup"),

@@ -1,70 +1,82 @@
-"""Statistics periods that are to last no longer than vmtop runs.
+"""Room that backups which began will still take: free space is there for one of them only. Pure."""
 
-They are in the ledger from before they are set, so that the next run puts back those of one that was killed.
-"""
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import uuid
-
-from vmtop.actions.action import Ending
-from vmtop.actions.command import SetStatsPeriod
-from vmtop.actions.desk import Desk
-from vmtop.actions.errand import Errand
-from vmtop.actions.ledger import OpenPeriod
-from vmtop.actions.situation import find_subject
-from vmtop.derive.condition import is_off
-from vmtop.derive.frame import Frame
+from vmtop.actions.size import size_text
+from vmtop.actions.verdict import BackupPreview
 
 
-class Promises:
-    """All periods of this run that are to be put back at its end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a backup was going to write when it was allowed."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._kept: list[OpenPeriod] = []
-
-    def add(self, errand: Errand, command: SetStatsPeriod) -> None:
-        """Promise to put back the period that is about to be set.
-
-        Raises:
-            AuditError: the promise cannot be written down.
-        """
-        promise = OpenPeriod(
-            id=uuid.uuid4().hex,
-            uri=self._desk.source.uri,
-            uuid=command.uuid,
-            vm=errand.vm,
-            set_by=errand.id,
-            period_s=command.period_s,
-            before_s=errand.old or 0,
-        )
-        self._desk.ledger.open(promise)
-        with self._desk.changed:
-            self._kept.append(promise)
-
-    def take_due(self, frame: Frame) -> list[OpenPeriod]:
-        """Those that are to be kept now; forgets all, and lets go of those that are void.
-
-        Raises:
-            AuditError: a void one cannot be removed.
-        """
-        with self._desk.changed:
-            kept, self._kept = self._kept, []
-        done = {action.id for action in self._desk.shown() if action.outcome and action.outcome.ending is Ending.DONE}
-        due = [promise for promise in kept if promise.set_by in done and is_standing(promise, frame)]
-        for promise in kept:
-            if promise not in due:
-                self._desk.ledger.close(promise.id)
-        return due
+    device: int
+    """File system."""
+    least_bytes: int
+    """For sure; 0 where nothing is known."""
+    most_bytes: int | None
+    """None where that is not known."""
 
 
-def is_standing(promise: OpenPeriod, frame: Frame) -> bool:
-    """The period is still the one that vmtop set: it ends with the VM, and one of somebody else is theirs."""
-    subject = find_subject(frame, promise.uuid)
-    if subject is None or is_off(subject.sample) or subject.sample.facts is None:
-        return False
-    return subject.sample.facts.stats_period_s == promise.period_s
+class Promise(NamedTuple):
+    """What is still to be written."""
+
+    least_bytes: int
+    """For sure."""
+    most_bytes: int | None
+    """None where that is not known."""
 
 
-def put_back_command(promise: OpenPeriod) -> SetStatsPeriod:
-    """What keeps a promise."""
-    return SetStatsPeriod(uuid=promise.uuid, period_s=promise.before_s, expected_s=promise.period_s)
+NOTHING = Promise(0, 0)
+
+
+def make_claim(device: int | None, preview: BackupPreview) -> Claim | None:
+    """What a backup claims that may begin now. None where its file system is not known."""
+    if device is None:
+        return None
+    return Claim(device=device, least_bytes=preview.least_bytes or 0, most_bytes=preview.write_bytes)
+
+
+def still_to_write(claim: Claim, written_bytes: int, left_bytes: int | None) -> Promise:
+    """What of a claim was not written yet.
+
+    Args:
+        claim: Of a backup that goes on.
+        written_bytes: What its files take by now; free space is less by that already.
+        left_bytes: Its job's total less what is processed, parts of disks without data included. None where no job
+            tells.
+    """
+    known = [left_bytes] if left_bytes is not None else []
+    if claim.most_bytes is not None:
+        known.append(claim.most_bytes - written_bytes)
+    most_bytes = max(0, min(known)) if known else None
+    least_bytes = max(0, claim.least_bytes - written_bytes)
+    return Promise(least_bytes if most_bytes is None else min(least_bytes, most_bytes), most_bytes)
+
+
+def add_promises(promises: Iterable[Promise]) -> Promise:
+    """All of them together."""
+    least_bytes, most_bytes = 0, 0
+    is_known = True
+    for each in promises:
+        least_bytes += each.least_bytes
+        is_known = is_known and each.most_bytes is not None
+        most_bytes += each.most_bytes or 0
+    return Promise(least_bytes, most_bytes if is_known else None)
+
+
+def promise_words(promise: Promise) -> str:
+    """Which part of free space is promised: ", of which 8.0G are promised to other backups"; empty for nothing."""
+    if promise == NOTHING:
+        return ""
+    least, most = size_text(promise.least_bytes), "?" if promise.most_bytes is None else size_text(promise.most_bytes)
+    amount = f"{least} to {most}"
+    if promise.most_bytes is None:
+        amount = f"at least {least}"
+    elif not promise.least_bytes:
+        amount = f"up to {most}"
+    elif least == most:
+        amount = least
+    return f", of which {amount} are promised to other backups"

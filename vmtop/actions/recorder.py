@@ -5,7 +5,6 @@ taken for good, and again when it ended well and its files were checked. Of a ba
 record stay.
 """
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from vmtop.actions.action import BackupRun
 from vmtop.actions.backup_plan import CHECKPOINT_PREFIX, backup_stamp
 from vmtop.backends.backup_folder import read_backups, remove_backup, reserve, write_record
 from vmtop.backends.base import Clock
-from vmtop.backends.qemu_image import PROGRAM, check_image
+from vmtop.backends.qemu_image import check_image
 from vmtop.derive.recovery import derive_points
 from vmtop.errors import ControlError, DamagedImageError
 from vmtop.model.kind import BackupKind
@@ -82,15 +81,23 @@ def check_backup_files(folder: str, record: BackupRecord, now_s: float) -> Backu
 
     The same record where they cannot be checked: they may not be read by us, or `qemu-img` is missing.
     """
-    if shutil.which(PROGRAM) is None:
-        return record
     try:
-        for disk in record.disks:
-            check_image(str(Path(folder, disk.file)), disk.image_format)
-    except DamagedImageError as error:
-        return replace(record, checked_s=None, damage=str(error))
+        return examine_files(folder, record, now_s)
     except ControlError:
         return record
+
+
+def examine_files(folder: str, record: BackupRecord, now_s: float) -> BackupRecord:
+    """The same for whoever wants to know why that does not work.
+
+    Raises:
+        ControlError: they cannot be checked.
+    """
+    try:
+        for disk in record.disks:
+            check_image(str(Path(folder, disk.file)), disk.image_format, disk.capacity_bytes)
+    except DamagedImageError as error:
+        return replace(record, checked_s=None, damage=str(error))
     return replace(record, checked_s=int(now_s), damage=None)
 
 

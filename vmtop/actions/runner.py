@@ -14,9 +14,11 @@ from types import MappingProxyType
 from vmtop.actions.action import Action, BackupRun, Ending, Outcome
 from vmtop.actions.audit import Audit, Phase, Undo, find_undoable
 from vmtop.actions.backup_plan import vm_folder
+from vmtop.actions.checkpoint import delete_checkpoints
 from vmtop.actions.command import (
     CancelJob,
     Command,
+    DeleteCheckpoints,
     DeleteSnapshot,
     LimitJob,
     ResumeVm,
@@ -34,16 +36,19 @@ from vmtop.actions.guard import check, refuse
 from vmtop.actions.heir import Heir
 from vmtop.actions.ledger import Entry, Ledger, OpenBackup, OpenCheckpoint, OpenPeriod
 from vmtop.actions.mover import ANSWER_S, Mover
-from vmtop.actions.promise import Promises, is_standing, put_back_command
+from vmtop.actions.passing import PassingPeriods, is_standing, put_back_command
+from vmtop.actions.promise import NOTHING, Promise, add_promises, make_claim, still_to_write
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject
 from vmtop.actions.target import Target, TargetState
-from vmtop.actions.verdict import Verdict
+from vmtop.actions.verdict import BackupPreview, Verdict
 from vmtop.backends.base import Clock, Control
+from vmtop.backends.file_space import written_bytes
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
 from vmtop.errors import ControlError
 from vmtop.model.policy import Policy
+from vmtop.model.sample import JobKind
 from vmtop.model.storage import FolderSample
 
 DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
@@ -54,6 +59,7 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
         RevertSnapshot: 300.0,
         DeleteSnapshot: 3_600.0,
         StartBackup: CLEAR_S,
+        DeleteCheckpoints: 600.0,
         CancelJob: ANSWER_S,
         LimitJob: ANSWER_S,
         ResumeVm: ANSWER_S,
@@ -61,7 +67,7 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
 )
 """After this time an action counts as pending; snapshots with memory and merges take as long as their data."""
 
-_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup)
+_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup, DeleteCheckpoints)
 
 NO_LEDGER = Ledger(None)
 
@@ -104,7 +110,7 @@ class Runner:
         self._desk = Desk(source, audit, ledger, clock, spawn)
         self._mover = Mover(self._desk, policy, self._situation)
         self._copier = Copier(self._desk, policy, on_backup)
-        self._promises = Promises(self._desk)
+        self._passing = PassingPeriods(self._desk)
         self._heir = Heir(self._desk, self._take_over)
         self._ticking = threading.Lock()
         self._frame: Frame | None = None
@@ -134,7 +140,7 @@ class Runner:
             AuditError: something that need not be taken back any more cannot be crossed out.
         """
         newest = self._read_newest()
-        due = [] if newest is None else self._promises.take_due(newest.frame)
+        due = [] if newest is None else self._passing.take_due(newest.frame)
         return tuple(self._put_back(promise) for promise in due)
 
     def close(self) -> None:
@@ -239,8 +245,17 @@ class Runner:
         self._desk.write(errand, Phase.STARTED)
         if isinstance(command, StartBackup) and now.storage is not None:
             return self._copier.begin(errand, command, now, subject, now.storage)
+        return self._call(errand, command, now)
+
+    def _call(self, errand: Errand, command: Command, now: Situation) -> Outcome:
+        """Ask the hypervisor for what is done when its answer is there."""
         if errand.is_passing and isinstance(command, SetStatsPeriod):
-            self._promises.add(errand, command)
+            self._passing.add(errand, command)
+        if isinstance(command, DeleteCheckpoints) and now.storage is not None:
+            names = [each.name for each in now.storage.checkpoints if each.name in command.names]
+            return delete_checkpoints(
+                self._desk.control(), command.uuid, names, lambda text: self._desk.show(errand, text)
+            )
         began_s = self._desk.clock.monotonic()
         stood_s = _do(command, self._desk.control())
         took = f"done in {duration_words(self._desk.clock.monotonic() - began_s)}"
@@ -278,7 +293,27 @@ class Runner:
         subject = find_subject(newest.frame, command.uuid)
         folder = None if subject is None else _read_folder(self._desk.source, command, subject)
         now = replace(self._situation(command, newest, errand), storage=storage, folder=folder)
-        return now, check(command, now)
+        if not isinstance(command, StartBackup) or folder is None:
+            return now, check(command, now)
+        return self._judge_room(command, now, folder, errand)
+
+    def _judge_room(
+        self, command: StartBackup, now: Situation, folder: FolderSample, errand: Errand | None
+    ) -> tuple[Situation, Verdict]:
+        """Judge a backup beside those that began; of two that begin at once the second sees what the first claims."""
+        # Whatever may block is done without the lock; what begins meanwhile has written nothing yet.
+        running = [each for each in self._desk.errands() if each.backup is not None and each.claim is not None]
+        written = {
+            each.id: written_bytes(each.backup.request.targets.values()) for each in running if each.backup is not None
+        }
+        with self._desk.changed:
+            others = [each for each in self._desk.errands() if each is not errand]
+            promises = (_promise(each, folder, now.frame, written.get(each.id, 0)) for each in others)
+            now = replace(now, promised=add_promises(promises))
+            verdict = check(command, now)
+            if errand is not None and not verdict.is_refused and isinstance(verdict.preview, BackupPreview):
+                errand.claim = make_claim(folder.device, verdict.preview)
+        return now, verdict
 
     def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
         """What is known without asking anybody."""
@@ -293,6 +328,19 @@ class Runner:
             is_unanswered=is_unanswered and not isinstance(command, URGENT),
             is_balloon_due=target is not None and target.state in (TargetState.MOVING, TargetState.STUCK),
         )
+
+
+def _promise(errand: Errand, folder: FolderSample, frame: Frame, written: int) -> Promise:
+    """What the backup of an errand will still write into the file system of a folder."""
+    claim, backup = errand.claim, errand.backup
+    if claim is None or claim.device != folder.device:
+        return NOTHING
+    subject = find_subject(frame, errand.command.uuid)
+    jobs = () if subject is None else [job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP]
+    if backup is not None and (backup.is_ending or (backup.was_seen and not jobs)):
+        return NOTHING
+    left = [job.total_bytes - (job.processed_bytes or 0) for job in jobs if job.total_bytes is not None]
+    return still_to_write(claim, written, left[0] if left and backup is not None else None)
 
 
 def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:

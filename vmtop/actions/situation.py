@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vmtop.actions.promise import NOTHING, Promise
 from vmtop.derive.frame import Frame
 from vmtop.derive.guest import GuestUpdate
 from vmtop.derive.metrics import VmMetrics
@@ -41,6 +42,8 @@ class Situation:
     """Of the VM. None when it was not read; snapshots and backups are refused then."""
     folder: FolderSample | None = None
     """Where a backup or the memory of a snapshot goes. None for a host whose folders we cannot see."""
+    promised: Promise = NOTHING
+    """What other backups of this vmtop will still write into the file system of the folder."""
     is_unanswered: bool = False
     """An earlier action of vmtop on this VM got no answer yet."""
     is_balloon_due: bool = False

@@ -9,7 +9,7 @@ from vmtop.actions.size import size_text
 from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import Consistency, SnapshotPreview, Verdict
 from vmtop.derive.metrics import VmMetrics
-from vmtop.derive.words import duration_words
+from vmtop.derive.words import duration_words, span_words
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.policy import Policy
 from vmtop.model.sample import VmState
@@ -182,7 +182,7 @@ def check_revert(command: RevertSnapshot, subject: Subject, now: Situation) -> V
         return Verdict(refusals=(f"{subject.metrics.name} has no snapshot {command.name}",))
     refusals = [*why_not_now(storage)]
     if storage.checkpoints:
-        names = ", ".join(checkpoint.name for checkpoint in storage.checkpoints)
+        names = span_words([checkpoint.name for checkpoint in storage.checkpoints])
         refusals.append(f"it has checkpoints of backups ({names}): libvirt would kill the VM")
     if snapshot.kind is not SnapshotKind.INTERNAL and not storage.can_revert_external:
         refusals.append("this libvirt cannot revert to snapshots outside of the disks; 9.9 can")

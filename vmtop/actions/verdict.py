@@ -73,17 +73,35 @@ class BackupPreview:
 
     write_bytes: int | None
     """What is copied, at most. None when a disk does not tell its size."""
+    least_bytes: int | None
+    """What is copied for sure. None when it is not known."""
     free_bytes: int | None
     """Free in the folder. None when that cannot be seen."""
     pool: str = ""
     """The storage pool that tells `free_bytes`, as of when it was last refreshed; empty where it was looked at."""
+    promised_least_bytes: int
+    """What other backups of this vmtop will still write into the same file system for sure ..."""
+    promised_most_bytes: int | None
+    """... and at most. None when it is not known."""
     files: tuple[str, ...]
     """Absolute paths of the files that it would make; the time in their names is that of the present reading."""
     since: str | None
     """Checkpoint from which on changes are copied. None for a full backup."""
 
 
-Preview = BalloonPreview | SnapshotPreview | BackupPreview
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPreview:
+    """What deleting checkpoints would leave; the oldest come first."""
+
+    deleted: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Those of vmtop that stay. Incremental backups go on from the last of them; where there is none, the next backup
+    has to be a full one."""
+    foreign: tuple[str, ...]
+    """Those of other programs, which stay, too."""
+
+
+Preview = BalloonPreview | SnapshotPreview | BackupPreview | CheckpointPreview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

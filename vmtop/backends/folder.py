@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from vmtop.backends.file_space import find_device
 from vmtop.model.storage import FolderSample
 
 
@@ -22,7 +23,7 @@ def read_folder(path: str, inner: str = "") -> FolderSample:
         if not folder.is_dir():
             return seen
         # f_bavail: hypervisors are not root where it matters, and root's reserve is not for backups.
-        seen = replace(seen, exists=True, free_bytes=space.f_bavail * space.f_frsize)
+        seen = replace(seen, exists=True, free_bytes=space.f_bavail * space.f_frsize, device=find_device(path))
         return replace(seen, names=frozenset(item.name for item in (folder / inner).iterdir()))
     except FileNotFoundError:
         # No inner folder yet is an empty one.

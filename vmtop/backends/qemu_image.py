@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmtop.errors import ControlError, DamagedImageError
 from vmtop.units import MIB
@@ -28,10 +28,15 @@ SPARE_BYTES = 16 * MIB
 """Free space that must remain beside a new image."""
 
 _MAGIC = b"QFI\xfb"
-_HEADER = struct.Struct(">4sI16xQ40xQ")
-"""Magic, version, size of the disk at 24, incompatible features at 72."""
+_HEADER = struct.Struct(">4sI12xIQ4xIQQIIQQ8xQ")
+"""Magic, version, bits of a cluster at 20, size of the disk, number (at 36) and place of the entries of the table of
+clusters, place and clusters of the table of reference counts, number of snapshots at 60, their place, features that
+must be understood at 72, and features that say what else is true at 88."""
 _FIRST_WITH_FEATURES = 3
 _HAS_DATA_FILE = 4
+_HAS_BITMAPS = 1
+_CLUSTER_BITS = range(9, 22)
+_ENTRY_BYTES = 8
 _IN_USE = b"Is another process using the image"
 """How `qemu-img` ends its complaint about a lock that QEMU holds."""
 _CORRUPT, _LEAKS = 2, 3
@@ -52,14 +57,62 @@ def check_header(data: bytes, where: str) -> int:
     """
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise DamagedImageError(f"{where}: this is no qcow2 image")
-    _, version, capacity, features = _HEADER.unpack_from(data)
-    if version >= _FIRST_WITH_FEATURES and features & _HAS_DATA_FILE:
+    header = _Header(*_HEADER.unpack_from(data))
+    if header.version >= _FIRST_WITH_FEATURES and header.features & _HAS_DATA_FILE:
         raise DamagedImageError(f"{where}: this image keeps its data in another file; a backup never does")
-    return int(capacity)
+    return header.capacity_bytes
 
 
-def check_image(path: str, image_format: str) -> None:
-    """Have an image checked; `qemu-img check FILE`. A raw one is whole when it is there, one that leaks space also.
+def is_cut(data: bytes, length_bytes: int, told: Mapping[str, Any]) -> bool:
+    """The end of a qcow2 image is missing, which `qemu-img check` takes for zeros or space that was never used.
+
+    QEMU gives files whole clusters. Part of the last one may only be missing where something lies in it that need not
+    fill it: the end of a table, compressed data.
+
+    Args:
+        data: Its first bytes, as `check_header` takes them.
+        length_bytes: Of the file.
+        told: What `qemu-img check --output=json` printed.
+    """
+    header = _Header(*_HEADER.unpack_from(data))
+    if header.cluster_bits not in _CLUSTER_BITS:
+        return False  # of which qemu-img says enough
+    cluster_bytes = 1 << header.cluster_bits
+    clusters_end = header.clusters_at + _ENTRY_BYTES * header.clusters
+    counts_end = header.counts_at + cluster_bytes * header.counts
+    end = told.get("image-end-offset")
+    if length_bytes < max(clusters_end, counts_end):
+        return True
+    if not isinstance(end, int) or length_bytes >= end:
+        return False
+    has_bitmaps = header.version >= _FIRST_WITH_FEATURES and header.more_features & _HAS_BITMAPS
+    may_end_early = told.get("compressed-clusters") or header.snapshots or has_bitmaps
+    return end - length_bytes >= cluster_bytes or not (may_end_early or clusters_end > end - cluster_bytes)
+
+
+class _Header(NamedTuple):
+    magic: bytes
+    version: int
+    cluster_bits: int
+    capacity_bytes: int
+    clusters: int
+    clusters_at: int
+    counts_at: int
+    counts: int
+    snapshots: int
+    snapshots_at: int
+    features: int
+    more_features: int
+
+
+def check_image(path: str, image_format: str, capacity_bytes: int | None = None) -> None:
+    """Have an image checked; `qemu-img check FILE`. One that leaks space is whole.
+
+    Args:
+        path: Of the file.
+        image_format: qcow2 or raw.
+        capacity_bytes: Of the disk, which is the length of a raw file; of that nothing else can be checked. None where
+            it is not known.
 
     Raises:
         DamagedImageError: it is damaged.
@@ -67,9 +120,15 @@ def check_image(path: str, image_format: str) -> None:
     """
     node = _node(path, image_format)
     if image_format == "raw":
+        length_bytes = _look(path)[1]
+        if capacity_bytes is not None and length_bytes < capacity_bytes:
+            raise DamagedImageError(f"{path}: it has {length_bytes} bytes, and the disk had {capacity_bytes}")
         return
     ended = _run([PROGRAM, "check", "--output=json", "json:" + json.dumps(node | {"backing": None})], CHECK_LIMIT_S)
     if ended.returncode in {0, _LEAKS}:
+        data, length_bytes = _look(path)
+        if is_cut(data, length_bytes, _told(ended.stdout)):
+            raise DamagedImageError(f"{path}: its end is missing: it has only {length_bytes} bytes")
         return
     if _IN_USE in ended.stderr:
         raise ControlError(f"{path}: still being written, so it cannot be checked yet")
@@ -83,7 +142,11 @@ def check_image(path: str, image_format: str) -> None:
 
 
 def restore_image(
-    chain: Sequence[tuple[str, str]], to_path: str, on_progress: Callable[[float], None] = lambda _ratio: None
+    chain: Sequence[tuple[str, str]],
+    to_path: str,
+    on_progress: Callable[[float], None] = lambda _ratio: None,
+    *,
+    capacity_bytes: int | None = None,
 ) -> int:
     """Write a qcow2 image, complete in itself, from a chain of backups; `qemu-img convert`.
 
@@ -91,6 +154,7 @@ def restore_image(
         chain: (path, format) of each file, the full backup first.
         to_path: A file that does not exist yet; it stays empty until it is complete.
         on_progress: Called now and then with the share that is done, 0 to 1.
+        capacity_bytes: Of the disk. None where it is not known.
 
     Returns:
         The size of the file in bytes.
@@ -98,7 +162,7 @@ def restore_image(
     Raises:
         ControlError: the target exists, space is short, a file is damaged; nothing is left behind.
     """
-    check_restore(chain, to_path)
+    check_restore(chain, to_path, capacity_bytes)
     target = Path(to_path).absolute()
     node: dict[str, Any] | None = None
     for path, image_format in chain:
@@ -113,7 +177,7 @@ def restore_image(
         raise
 
 
-def check_restore(chain: Sequence[tuple[str, str]], to_path: str) -> None:
+def check_restore(chain: Sequence[tuple[str, str]], to_path: str, capacity_bytes: int | None = None) -> None:
     """Look whether `restore_image` can do what it is asked; `qemu-img check` of each file.
 
     Raises:
@@ -124,7 +188,7 @@ def check_restore(chain: Sequence[tuple[str, str]], to_path: str) -> None:
         raise ControlError(f"{target} exists; a restore never overwrites: name a new file")
     _check_space(chain, target)
     for path, image_format in chain:  # a damaged table reads as zeros, and nobody would notice
-        check_image(path, image_format)
+        check_image(path, image_format, capacity_bytes)
 
 
 def _reserve(target: Path) -> None:
@@ -173,14 +237,19 @@ def _taken(target: Path) -> ControlError:
 
 def _node(path: str, image_format: str) -> dict[str, Any]:
     if image_format == "qcow2":
-        try:
-            with Path(path).open("rb") as file:
-                check_header(file.read(_HEADER.size), path)
-        except OSError as error:
-            raise ControlError(f"{path}: cannot be read: {error.strerror}") from None
+        check_header(_look(path)[0], path)
     elif not os.access(path, os.R_OK):
         raise ControlError(f"{path}: cannot be read")
     return {"driver": image_format, "file": {"driver": "file", "filename": path}}
+
+
+def _look(path: str) -> tuple[bytes, int]:
+    """The header of an image, and the length of its file."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_HEADER.size), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise ControlError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _check_space(chain: Sequence[tuple[str, str]], target: Path) -> None:

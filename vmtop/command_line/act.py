@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmtop.actions.action import Action, Ending
-from vmtop.actions.command import CancelJob, Command, SetBalloon, StartBackup
+from vmtop.actions.command import CancelJob, Command, DeleteCheckpoints, SetBalloon, StartBackup
 from vmtop.actions.copier import CHECKING, COPYING
 from vmtop.actions.situation import find_subject
 from vmtop.actions.size import size_text
@@ -221,8 +221,12 @@ def _cancel_backup(place: Place, session: Session, action: Action) -> str:
     return f"{action.vm}: {'nobody knows how it ended' if action.outcome is None else action.outcome.text}"
 
 
+def _leave_rest(_place: Place, _session: Session, action: Action) -> str:
+    return f"{action.vm}: checkpoints that were not deleted yet may stay"
+
+
 _STOPS: Mapping[type[Command], Callable[[Place, Session, Action], str]] = MappingProxyType(
-    {SetBalloon: _stop_move, StartBackup: _cancel_backup}
+    {SetBalloon: _stop_move, StartBackup: _cancel_backup, DeleteCheckpoints: _leave_rest}
 )
 """What an interrupt does to what is under way; tells what it came to."""
 

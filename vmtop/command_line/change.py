@@ -5,15 +5,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from vmtop.actions.audit import Undo
-from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, SetBalloon, StartBackup, TakeSnapshot
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints
+from vmtop.actions.command import (
+    DeleteCheckpoints,
+    DeleteSnapshot,
+    RevertSnapshot,
+    SetBalloon,
+    StartBackup,
+    TakeSnapshot,
+)
 from vmtop.actions.runner import undo_command
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import explain_floor, parse_target, size_text
-from vmtop.command_line.act import LOOK_S, SIMULATED, act, describe, describe_source, perform, settle
+from vmtop.actions.verdict import Verdict
+from vmtop.command_line.act import LOOK_S, SIMULATED, Performance, act, describe, describe_source, perform, settle
 from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.derive.guest import GuestUpdate
+from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.rates import FIRST_READING
 from vmtop.errors import RefusedError, UsageError
 from vmtop.model.kind import SnapshotKind
@@ -54,7 +64,9 @@ def _has_rates(update: GuestUpdate) -> bool:
 
 
 def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> int:
-    """Copy disks of a VM into a folder."""
+    """Copy disks of a VM into a folder, or delete what earlier copies left in it."""
+    if wanted.delete_checkpoints is not None:
+        return _delete_checkpoints(place, session, wanted)
     vm, folder = session.find_vm(wanted.vm).metrics, wanted.to
     check_confirmed(wanted, vm.name)
     if not wanted.rate and wanted.rate is not None:
@@ -72,6 +84,32 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
         is_forced=wanted.force,
     )
     return act(place, session, command, wanted)
+
+
+def _delete_checkpoints(place: Place, session: Session, wanted: argparse.Namespace) -> int:
+    if wanted.incremental or wanted.rate is not None or wanted.force:
+        raise UsageError("--incremental, --rate and --force are about a backup to start; leave them out here")
+    vm = session.find_vm(wanted.vm).metrics
+    check_confirmed(wanted, vm.name)
+    clearing = Clearing(wanted.delete_checkpoints)
+    names = choose_checkpoints(session.source.read_storage(vm.uuid), clearing)
+    if not names:
+        return _tell_nothing_to_delete(place, session, vm, wanted)
+    return act(place, session, DeleteCheckpoints(uuid=vm.uuid, names=names), wanted)
+
+
+def _tell_nothing_to_delete(place: Place, session: Session, vm: VmMetrics, wanted: argparse.Namespace) -> int:
+    """Where no checkpoint is to spare all is as it should be: programs ask for this after each backup."""
+    text = f"{vm.name} has no checkpoint of vmtop to delete"
+    if wanted.json:
+        command = DeleteCheckpoints(uuid=vm.uuid, names=())
+        nothing = Performance(command, vm.name, "", Verdict(), None, 0)
+        place.console.write_object(
+            wanted.command, **describe_source(session), **(describe(nothing, wanted) | {"text": text})
+        )
+    else:
+        place.console.write(text)
+    return 0
 
 
 def run_snapshot(place: Place, session: Session, wanted: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NoReturn
 
+from vmtop.actions.checkpoint import Clearing
 from vmtop.actions.size import parse_rate
 from vmtop.batch import write_output
 from vmtop.command_line import COMMANDS
@@ -145,7 +146,13 @@ def _fill_snapshot(parser: _Parser) -> None:
 
 def _fill_backup(parser: _Parser) -> None:
     _add_vm(parser)
-    parser.add_argument("--to", metavar="DIR", required=True, help="a folder on the host of the VM")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--to", metavar="DIR", help="a folder on the host of the VM")
+    what.add_argument(
+        "--delete-checkpoints",
+        choices=[each.value for each in Clearing],
+        help="start none, and delete the checkpoints that good ones left: all, or all but the newest",
+    )
     parser.add_argument("--incremental", action="store_true", help="only what changed since the last one there")
     parser.add_argument("--rate", metavar="RATE", type=_rate, help="at most so much a second for each disk: 100M")
     _add_force(parser, "even though the host is short of memory")

@@ -9,9 +9,9 @@ from typing import Any
 
 from vmtop.actions.action import Ending
 from vmtop.actions.audit import AuditRecord, Phase
-from vmtop.actions.recorder import check_backup_files
 from vmtop.actions.size import size_text
-from vmtop.backends.backup_folder import read_backups, write_record
+from vmtop.actions.verification import verify_backups
+from vmtop.backends.backup_folder import read_backups
 from vmtop.backends.qemu_image import check_restore, restore_image
 from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.interrupt import noted_interrupts
@@ -55,11 +55,15 @@ def run_recovery(place: Place, wanted: argparse.Namespace) -> int:
     """List the recovery points of a folder."""
     console, now_s = place.console, place.clock.time()
     backups, problems = read_backups(wanted.folder)
-    if wanted.verify:
-        backups = tuple(_verify(place, each) for each in backups)
     vms = _by_vm(backups)
     if wanted.vm is not None:
         vms = {each: vms[each] for each in _find_vm(vms, wanted.vm, wanted.folder)}
+    if wanted.verify:
+        wanted_ones = [backup for each in vms.values() for backup in each]
+        verification = verify_backups(wanted_ones, place.clock.time, console.progress)
+        vms = _by_vm(verification.backups)
+        for complaint in verification.complaints:
+            console.note(complaint)
     points = {each: derive_points(found) for each, found in vms.items()}
     if wanted.json:
         objects = [_vm_object(each, found, now_s) for each, found in points.items()]
@@ -81,20 +85,6 @@ def run_recovery(place: Place, wanted: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(place: Place, backup: StoredBackup) -> StoredBackup:
-    """Check the files of a backup, and keep the result with it where that can be written."""
-    if not backup.record.is_done or backup.missing:
-        return backup
-    place.console.progress(f"checking {backup.record.name}, {backup.record.stamp}")
-    record = check_backup_files(backup.folder, backup.record, place.clock.time())
-    if record != backup.record:
-        try:
-            write_record(backup.folder, record)
-        except ControlError as error:
-            place.console.note(str(error))
-    return replace(backup, record=record)
-
-
 def run_restore(place: Place, wanted: argparse.Namespace) -> int:
     """Build an image from a chain of backups."""
     console, restore = place.console, _plan(wanted)
@@ -103,7 +93,7 @@ def run_restore(place: Place, wanted: argparse.Namespace) -> int:
     if not wanted.json or (is_asking and console.can_ask):
         _show_card(place, restore, is_note=wanted.json)
     if wanted.dry_run:
-        check_restore(restore.chain, restore.to_path)
+        check_restore(restore.chain, restore.to_path, restore.disk.capacity_bytes)
         return _tell(place, restore, wanted, None, "all its files are there, and whole")
     if is_asking and not console.can_ask:
         raise RefusedError("nothing was done: nobody is there to be asked; --yes does it unasked")
@@ -146,7 +136,7 @@ def _build(place: Place, restore: _Restore) -> tuple[int, str]:
 
     with noted_interrupts() as interrupt:
         try:
-            size_bytes = restore_image(restore.chain, restore.to_path, show)
+            size_bytes = restore_image(restore.chain, restore.to_path, show, capacity_bytes=restore.disk.capacity_bytes)
         except (ControlError, KeyboardInterrupt):
             # A terminal sends Ctrl+C to qemu-img, too, which then fails.
             if not interrupt.number:

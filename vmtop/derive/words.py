@@ -1,9 +1,12 @@
 """Figures as they stand inside a sentence, such as the cause of a level; tables have formats of their own."""
 
+from collections.abc import Sequence
+
 from vmtop.units import GIB, KIB, MIB, TIB
 
 _SIZES = ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_FEW = 3
 
 
 def _short(number: float) -> str:
@@ -35,3 +38,8 @@ def duration_words(seconds: float) -> str:
         if seconds >= 2 * factor:
             return f"{_short(seconds / factor)} {unit}"
     return f"{seconds:.0f} s"
+
+
+def span_words(names: Sequence[str]) -> str:
+    """A few names, or how many there are with the first and the last: "12, a to l"; for what has an order."""
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names)}, {names[0]} to {names[-1]}"

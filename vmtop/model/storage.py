@@ -106,6 +106,8 @@ class FolderSample:
     """Files that are there already."""
     worthless: frozenset[str] = frozenset()
     """Those that are not of a backup that can be restored."""
+    device: int | None = None
+    """Its file system, as a number. None where that is not known."""
     why_unseen: str | None = None
     """Why it, or the folder inside it, cannot be looked at, as a sentence. None when it was."""
 

@@ -23,7 +23,7 @@ from vmtop.tui import messages
 from vmtop.tui.acting import Acting
 from vmtop.tui.diff_display import DiffDisplay
 from vmtop.tui.keymap import Scope, apply_keymap, bindings
-from vmtop.tui.lookups import Lookups, ReadAudit, ReadRecovery, ReadStorage
+from vmtop.tui.lookups import Lookups, ReadAudit, ReadRecovery, ReadStorage, VerifyBackups
 from vmtop.tui.screens.main import MainScreen
 from vmtop.tui.terminal import TerminalWatch
 from vmtop.tui.theme import OWN_COLORS, Palette, make_palette
@@ -65,6 +65,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         read_audit: ReadAudit | None = None,
         read_storage: ReadStorage | None = None,
         read_recovery: ReadRecovery | None = None,
+        verify_backups: VerifyBackups | None = None,
         is_simulated: bool = False,
         policy: Policy = DEFAULT_POLICY,
         theme: str | None = None,
@@ -85,6 +86,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             read_audit: gives what was done with vmtop; called on a thread.
             read_storage: gives disks, snapshots and checkpoints of a VM; called on a thread. None where nobody tells.
             read_recovery: gives the backups of a VM in a folder; called on a thread. None where they cannot be seen.
+            verify_backups: has them checked; called on a thread. None where their files cannot be.
             is_simulated: what is there is no real host.
             policy: thresholds.
             theme: a theme of Textual; None takes the terminal's own colours.
@@ -117,7 +119,15 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         self._paused_since_s: float | None = None
         self._is_wake_pending = False
         self._acting = Acting(make_operator, self._wake, monotonic)
-        self._lookups = Lookups(read_audit, read_storage, read_recovery, self._acting.spawn, self._wake)
+        self._lookups = Lookups(
+            read_audit,
+            read_storage,
+            read_recovery,
+            verify_backups,
+            self._acting.spawn,
+            self._wake,
+            lambda notice: self._post(messages.Noticed(notice)),
+        )
         self._age_timer: Timer | None = None
 
     def _choose_palette(self, theme: str | None) -> Palette:
@@ -229,6 +239,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             storage=self._lookups.storage,
             records=self._lookups.records,
             recovery=self._lookups.recovery,
+            verifying=self._lookups.verifying,
             faults=self._faults,
         )
 
@@ -321,6 +332,13 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
 
             self._lay_card(PeriodScreen(message.uuids))
 
+    def on_clearing_asked(self, message: messages.ClearingAsked) -> None:
+        """Lay the card for checkpoints above the screen."""
+        if self._can_act():
+            from vmtop.tui.screens.clear import ClearScreen
+
+            self._lay_card(ClearScreen(message.storage, message.clearing))
+
     def on_undo_asked(self) -> None:
         """Look for what can be taken back."""
         if self._can_act():
@@ -378,6 +396,10 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     def on_recovery_asked(self, message: messages.RecoveryAsked) -> None:
         """Look for the backups of a VM."""
         self._lookups.ask_recovery(message.folder, message.uuid)
+
+    def on_verification_asked(self, message: messages.VerificationAsked) -> None:
+        """Have the backups of a VM checked."""
+        self._lookups.verify(message.folder, message.uuid, message.vm)
 
     def on_audit_opened(self) -> None:
         """Lay the list of what was done above the screen."""

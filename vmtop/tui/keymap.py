@@ -47,6 +47,8 @@ class Scope(StrEnum):
     JOBS = "jobs"
     SNAPSHOTS = "snapshots"
     BACKUPS = "backups"
+    CHECKPOINTS = "checkpoints"
+    """On the pages of snapshots and backups."""
     FAULTS = "faults"
 
 
@@ -55,8 +57,13 @@ SCREENS = (
     frozenset({Scope.EVERYWHERE, Scope.PAGE, Scope.MOVE, Scope.DETAIL, Scope.VM, Scope.BALLOON, Scope.UNDO}),
     frozenset({Scope.EVERYWHERE, Scope.MOVE, Scope.CARD, Scope.CHOICE, Scope.BALLOON, Scope.UNDO}),
     *(
-        frozenset({Scope.EVERYWHERE, Scope.MOVE, Scope.LIST, Scope.PICK, each})
-        for each in (Scope.JOBS, Scope.SNAPSHOTS, Scope.BACKUPS, Scope.FAULTS)
+        frozenset({Scope.EVERYWHERE, Scope.MOVE, Scope.LIST, Scope.PICK, *each})
+        for each in (
+            (Scope.JOBS,),
+            (Scope.SNAPSHOTS, Scope.CHECKPOINTS),
+            (Scope.BACKUPS, Scope.CHECKPOINTS),
+            (Scope.FAULTS,),
+        )
     ),
 )
 """What works together: on the main screen, on the pages above it, on cards, and on lists."""
@@ -584,6 +591,27 @@ KEYS = (
         tooltip="On the list of backups: choose the folder on the VM's host where they lie.",
         scope=Scope.BACKUPS,
         hint="folder",
+    ),
+    Key(
+        id="backup-verify",
+        keys="v",
+        label="v",
+        action="verify",
+        description="check the backups",
+        tooltip="On the list of backups: have qemu-img check all files of the VM's backups, and keep what it finds.",
+        scope=Scope.BACKUPS,
+        hint="verify",
+    ),
+    Key(
+        id="checkpoints-clear",
+        keys="c",
+        label="c",
+        action="clear_checkpoints",
+        description="delete checkpoints",
+        tooltip="On the lists of backups and snapshots: delete the checkpoints that backups left, all or all but the "
+        "newest; a card says first what that means.",
+        scope=Scope.CHECKPOINTS,
+        hint="checkpoints",
     ),
     Key(
         id="faults-end",

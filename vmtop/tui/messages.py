@@ -9,8 +9,10 @@ from vmtop.viewmodel.status import Notice
 
 if TYPE_CHECKING:
     from vmtop.actions.audit import Undo
+    from vmtop.actions.checkpoint import Clearing
     from vmtop.actions.command import Command
     from vmtop.errors import AuditError
+    from vmtop.model.storage import StorageSample
 
 
 class ViewAsked(Message):
@@ -143,6 +145,16 @@ class VerdictAsked(Message):
         self.commands = commands
 
 
+class ClearingAsked(Message):
+    """Delete checkpoints of a VM."""
+
+    def __init__(self, storage: "StorageSample", clearing: "Clearing") -> None:
+        """`clearing`: what to offer first."""
+        super().__init__()
+        self.storage = storage
+        self.clearing = clearing
+
+
 class StorageAsked(Message):
     """Read disks, snapshots and checkpoints of this VM; they come with a later view."""
 
@@ -194,6 +206,17 @@ class RecoveryAsked(Message):
         super().__init__()
         self.folder = folder
         self.uuid = uuid
+
+
+class VerificationAsked(Message):
+    """Check the files of a VM's backups in a folder; how far that is, and what was found, comes with later views."""
+
+    def __init__(self, folder: str, uuid: str, vm: str) -> None:
+        """`vm`: its name, raw."""
+        super().__init__()
+        self.folder = folder
+        self.uuid = uuid
+        self.vm = vm
 
 
 class AuditOpened(Message):

@@ -159,6 +159,8 @@ class View(NamedTuple):
     """The audit, as of the last `RecordsAsked`, or why it cannot be read. None before it was read."""
     recovery: "Mapping[tuple[str, str], Recovery | ControlError]"
     """(folder, UUID) -> what a screen asked for with `RecoveryAsked`, or why that cannot be read."""
+    verifying: Mapping[tuple[str, str], str]
+    """(folder, UUID) -> which of the backups there is being checked, in words; raw. Nothing of other folders."""
     faults: Faults | None
     """What makes things go wrong. None where everything is real."""
 

@@ -3,8 +3,10 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vmtop.actions.backup_plan import is_ours
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints, count_words
 from vmtop.actions.guard import NO_BACKUPS
 from vmtop.actions.size import size_text
 from vmtop.derive.job import JobMetrics
@@ -28,7 +30,11 @@ from vmtop.viewmodel.sheet import (
     plain,
     word,
 )
+from vmtop.viewmodel.status import Notice
 from vmtop.viewmodel.tone import Line, Tone
+
+if TYPE_CHECKING:  # what checks images is not needed to tell of them
+    from vmtop.actions.verification import Verification
 
 NO_POINTS = "There is no backup of this VM in the folder. f starts a full one."
 NO_FOLDER = "o asks for the folder to which backups go."
@@ -85,8 +91,18 @@ def build_state(
     *,
     now_s: float,
     width: int,
+    checking: str = "",
 ) -> list[Line]:
-    """In a few lines: how old the last good backup is, what runs, and what was written since."""
+    """In a few lines: how old the last good backup is, what runs, and what was written since.
+
+    Args:
+        recovery: What was found in the folder. None while that is not known.
+        jobs: Those that run on the VM.
+        storage: Its disks and checkpoints. None while they are not known.
+        now_s: Wall clock.
+        width: Cells of a line.
+        checking: Which of its backups is being checked, in words; foreign text.
+    """
     lines: list[Line] = []
     if recovery is not None:
         good = last_good(recovery.points)
@@ -97,13 +113,40 @@ def build_state(
             lines += build_labelled("last good", "none: nothing here can be restored", width, Tone.HARD)
         else:
             lines += build_labelled("last good", "none", width, Tone.WARN)
+    if checking:
+        lines += build_labelled("runs", checking, width, Tone.NOTE)
     lines += [line for each in jobs for line in build_labelled("runs", describe_job(each), width, Tone.NOTE)]
     if jobs:
         return lines
+    if storage is not None and storage.checkpoints:
+        lines += build_labelled("holds", checkpoint_words(storage), width)
     dirty = None if storage is None else next((c for c in reversed(storage.checkpoints) if is_ours(c.name)), None)
     if dirty is not None and dirty.dirty_bytes is not None:
         lines += build_labelled("changed", f"{size_text(dirty.dirty_bytes)} since the last backup of vmtop", width)
     return lines
+
+
+def checkpoint_words(storage: StorageSample) -> str:
+    """How many checkpoints a VM has, and which key deletes them."""
+    ours = choose_checkpoints(storage, Clearing.ALL)
+    others = len(storage.checkpoints) - len(ours)
+    own = f"{count_words(len(ours))} of vmtop's backups, which c deletes" if ours else ""
+    foreign = f"{count_words(others)} of other programs" if others else ""
+    return ", ".join(each for each in (own, foreign) if each)
+
+
+def verification_notice(vm: str, found: "Verification") -> Notice:
+    """What came of a check of a VM's backups; foreign text."""
+    checked = found.whole + found.damaged
+    text = f"{checked} backup{'' if checked == 1 else 's'} checked, "
+    text += f"{found.damaged} damaged" if found.damaged else "all whole"
+    if not checked:
+        text = "no backup was checked" if found.complaints else "there is no finished backup to check"
+    if found.complaints:
+        first, *others = found.complaints
+        text += f"; {first}{f' (and {len(others)} more)' if others else ''}"
+    tone = Tone.HARD if found.damaged else Tone.WARN if found.complaints or not checked else Tone.OK
+    return Notice(f"{vm}: {text}", tone)
 
 
 def build_point(

@@ -5,12 +5,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vmtop.actions.command import Command, SetBalloon
+from vmtop.actions.promise import Promise, promise_words
 from vmtop.actions.situation import Subject, find_subject
 from vmtop.actions.size import size_text
 from vmtop.actions.space import pool_words
-from vmtop.actions.verdict import BackupPreview, BalloonPreview, Risk, SnapshotPreview, Verdict
+from vmtop.actions.verdict import BackupPreview, BalloonPreview, CheckpointPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
-from vmtop.derive.words import duration_words
+from vmtop.derive.words import duration_words, span_words
 from vmtop.viewmodel.formats import (
     UNKNOWN_MARK,
     bar,
@@ -274,11 +275,24 @@ def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _f
 
 def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame: Frame) -> None:
     writer.fact("copies", _at_most(preview.write_bytes))
-    writer.fact("free there", _free(preview))
+    promised = promise_words(Promise(preview.promised_least_bytes, preview.promised_most_bytes))
+    writer.fact("free there", f"{_free(preview)}{promised}")
     if preview.since is not None:
         writer.fact("since", preview.since)
     for index, path in enumerate(preview.files):
         writer.fact("" if index else "files", path)
+
+
+def _write_checkpoints(writer: _Writer, _entry: Entry, preview: CheckpointPreview, _frame: Frame) -> None:
+    if preview.deleted:
+        writer.fact("deletes", span_words(preview.deleted))
+    writer.fact("leaves", span_words(preview.kept) if preview.kept else "none of vmtop")
+    if preview.foreign:
+        writer.fact("", f"{span_words(preview.foreign)}, of other programs")
+    if preview.kept:
+        last = preview.kept[-1]
+        writer.fact("next backup", f"may be incremental, from {last}, where the backup of that time lies and is whole")
+    writer.fact("old backups", "stay as they are: a restore needs their files alone")
 
 
 def _at_most(amount_bytes: int | None) -> str:
@@ -296,7 +310,12 @@ def _pause_words(pause_s: float) -> str:
 
 
 _PREVIEWS: Mapping[type[Any], Callable[[_Writer, Entry, Any, Frame], None]] = MappingProxyType(
-    {BalloonPreview: _write_balloon, SnapshotPreview: _write_snapshot, BackupPreview: _write_backup}
+    {
+        BalloonPreview: _write_balloon,
+        SnapshotPreview: _write_snapshot,
+        BackupPreview: _write_backup,
+        CheckpointPreview: _write_checkpoints,
+    }
 )
 
 

@@ -17,6 +17,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "revert": "revert",
         "snapshot-delete": "delete snapshot",
         "backup": "backup",
+        "checkpoint-delete": "delete checkpoints",
         "cancel": "cancel",
         "limit": "limit",
         "resume": "resume",

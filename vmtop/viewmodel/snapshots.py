@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from vmtop.actions.backup_plan import backup_stamp, vm_folder
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints
 from vmtop.actions.command import Command, DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.guard import check
 from vmtop.actions.situation import Situation
@@ -14,6 +15,7 @@ from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.storage import FolderSample, SnapshotInfo, SnapshotRequest, StorageSample
+from vmtop.viewmodel.backups import checkpoint_words
 from vmtop.viewmodel.formats import format_age, format_bytes
 from vmtop.viewmodel.sheet import (
     Head,
@@ -125,8 +127,8 @@ def build_storage_facts(storage: StorageSample, *, width: int, has_unicode: bool
     lines = build_labelled("disks", "; ".join(disks) or "none", width, has_unicode=has_unicode)
     lines += build_labelled("agent", agent, width)
     if storage.checkpoints:
-        text = f"{len(storage.checkpoints)} of backups, so that nothing can be reverted to"
-        lines += build_labelled("holds", f"checkpoints: {text}", width)
+        text = f"{checkpoint_words(storage)}; until all are gone nothing can be reverted to"
+        lines += build_labelled("holds", text, width)
     for reason in dict.fromkeys(storage.unknown.values()):
         lines += build_labelled("unknown", reason, width, Tone.UNKNOWN, has_unicode=has_unicode)
     return lines
@@ -143,9 +145,14 @@ def build_consequences(name: str, uuid: str, now: Situation, *, width: int, has_
         verdict = check(command, now)
         text, tone = "; ".join(verdict.warnings), Tone.NORMAL
         if verdict.is_refused:
-            text, tone = f"not possible: {'; '.join(verdict.refusals)}", Tone.WARN
+            way_out = "; c deletes checkpoints" if label == "revert" and _has_ours(now) else ""
+            text, tone = f"not possible: {'; '.join(verdict.refusals)}{way_out}", Tone.WARN
         lines += build_labelled(label, text, width, tone, has_unicode=has_unicode)
     return lines
+
+
+def _has_ours(now: Situation) -> bool:
+    return now.storage is not None and bool(choose_checkpoints(now.storage, Clearing.ALL))
 
 
 def snapshot_choices(vm: VmMetrics, now: Situation) -> tuple[KindChoice, ...]:

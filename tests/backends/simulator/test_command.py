@@ -126,6 +126,13 @@ def test_another_period_does_not_wake_a_driver_that_got_stuck() -> None:
     assert guest.report is frozen
 
 
+def have_checkpoint_and_switch_off(world: World, guest: Guest) -> None:
+    begin_backup(world, guest)
+    while guest.job is not None:
+        world.advance()
+    world.stop(guest)
+
+
 def switch_off(world: World, guest: Guest) -> None:
     world.stop(guest)
 
@@ -214,6 +221,8 @@ REFUSALS: list[tuple[str, dict[str, Any], Prepare, Callable[..., Any], tuple[Any
     ("nothing to limit", {}, nothing, command.limit_job, (MIB, None), 104, "no domain backup job present"),
     ("no disk to limit", {}, nothing, command.limit_job, (MIB, "vda"), 8, "does not have an active block job"),
     ("delete unknown checkpoint", {}, nothing, command.delete_checkpoint, ("c9",), 103, "matching name 'c9'"),
+    ("delete checkpoint of an off VM", {}, have_checkpoint_and_switch_off, command.delete_checkpoint, ("c1",), 84,
+     "cannot delete checkpoint for inactive domain"),
     ("resume what runs", {}, nothing, command.resume, (), 55, "domain is already running"),
     ("resume what is off", {}, switch_off, command.resume, (), 55, "domain is not running"),
 ]  # fmt: skip
@@ -529,6 +538,17 @@ def test_reverting_with_checkpoints_ends_the_vm() -> None:
         finish(world, command.revert_snapshot(world, uuid, "s1"))
     assert failed.value.code == 1
     assert not guest.is_running
+
+
+def test_without_checkpoints_a_revert_works_again() -> None:
+    world, guest, uuid = one_guest()
+    finish(world, command.take_snapshot(world, uuid, INTERNAL))
+    begin_backup(world, guest)
+    while guest.job is not None:
+        world.advance()
+    finish(world, command.delete_checkpoint(world, uuid, "c1"))
+    finish(world, command.revert_snapshot(world, uuid, "s1"))
+    assert guest.is_running
 
 
 class Operator:

@@ -242,10 +242,13 @@ def _block_job(guest: Guest, disk: str) -> Job:
 
 
 def delete_checkpoint(world: World, uuid: str, name: str) -> Steps[None]:
-    """Forget a checkpoint; incremental backups cannot go on from it any more."""
+    """Forget a checkpoint; incremental backups cannot go on from it any more, and from older ones as before."""
     guest = yield from _hold(world, uuid, _lets_change)
-    if guest.disk.checkpoints.pop(name, None) is None:
+    if name not in guest.disk.checkpoints:
         raise refusal(Code.NO_DOMAIN_CHECKPOINT, f"no domain checkpoint with matching name '{name}'")
+    if not guest.is_running:
+        raise refusal(Code.OPERATION_UNSUPPORTED, "cannot delete checkpoint for inactive domain")
+    del guest.disk.checkpoints[name]
 
 
 def resume(world: World, uuid: str) -> Steps[None]:

@@ -8,7 +8,7 @@ from vmtop.derive.job import jobs_of
 from vmtop.errors import ControlError, UsageError
 from vmtop.model.recovery import RecoveryPoint
 from vmtop.tui.keymap import Scope, bindings
-from vmtop.tui.messages import BackupFolderChosen, CommandAsked, RecoveryAsked
+from vmtop.tui.messages import BackupFolderChosen, CommandAsked, RecoveryAsked, VerificationAsked
 from vmtop.tui.screens.snapshots import StorageScreen
 from vmtop.tui.view import View
 from vmtop.viewmodel.backups import NO_FOLDER, UNABLE, Recovery, build_backups, build_point, build_state
@@ -22,8 +22,8 @@ LOOKING = "Looking into the folder ..."
 class BackupsScreen(StorageScreen):
     """Points in time to which a VM can be put back; from here backups are started."""
 
-    BINDINGS = bindings(Scope.BACKUPS)
-    SCOPES = (Scope.BACKUPS,)
+    BINDINGS = bindings(Scope.BACKUPS, Scope.CHECKPOINTS)
+    SCOPES = (Scope.BACKUPS, Scope.CHECKPOINTS)
 
     def __init__(self, uuid: str) -> None:
         """`uuid`: of the VM."""
@@ -67,6 +67,7 @@ class BackupsScreen(StorageScreen):
             self.storage(view),
             now_s=self.now_s(view),
             width=width,
+            checking=safe_text(view.verifying.get((folder, self.uuid), ""), has_unicode),
         )
         return cut_line((*title, *where, *limit), width, has_unicode), *state, ()
 
@@ -138,6 +139,16 @@ class BackupsScreen(StorageScreen):
             return ""
 
         self.ask("Folder for backups, on the host of the VM: ", view.state.backup_folder, answer)
+
+    def action_verify(self) -> None:
+        """Have all files of the VM's backups checked."""
+        view = self.view
+        if view is None:
+            return
+        if view.state.backup_folder:
+            self.post_message(VerificationAsked(view.state.backup_folder, self.uuid, self.vm_name(view)))
+        else:
+            self._ask_folder(view, None)
 
     def action_ask_limit(self) -> None:
         """Ask how fast the next backup may be."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.explain import explain
 from vmtop.actions.situation import Situation, Subject, find_subject
@@ -10,7 +11,7 @@ from vmtop.errors import ControlError
 from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest, StorageSample
 from vmtop.tui.keymap import Scope, bindings
-from vmtop.tui.messages import CommandAsked, KindsOpened, StorageAsked
+from vmtop.tui.messages import ClearingAsked, CommandAsked, KindsOpened, Noticed, StorageAsked
 from vmtop.tui.screens.list import ListScreen
 from vmtop.tui.view import View
 from vmtop.viewmodel.sheet import Page, build_note, build_title, make_page, plain
@@ -24,6 +25,7 @@ from vmtop.viewmodel.snapshots import (
     build_storage_facts,
     snapshot_choices,
 )
+from vmtop.viewmodel.status import Notice
 from vmtop.viewmodel.tone import Line, Span, Tone
 
 REREAD_S = 10.0
@@ -34,6 +36,9 @@ GONE = "The VM is not there any more."
 
 class StorageScreen(ListScreen):
     """A page that shows what was read of the disks of one VM, and reads it again from time to time."""
+
+    CLEARING = Clearing.OLD
+    """Which checkpoints it is about when some are to go."""
 
     def __init__(self, uuid: str) -> None:
         """`uuid`: of the VM."""
@@ -83,6 +88,17 @@ class StorageScreen(ListScreen):
             return None
         return Situation(frame=view.frame, policy=view.policy, capability=view.capability, storage=storage)
 
+    def action_clear_checkpoints(self) -> None:
+        """Ask which checkpoints are to go."""
+        view = self.view
+        storage = None if view is None else self.storage(view)
+        if view is None or storage is None:
+            self.post_message(Noticed(Notice("its checkpoints were not read yet", Tone.NOTE)))
+        elif not choose_checkpoints(storage, Clearing.ALL):
+            self.post_message(Noticed(Notice(f"{self.vm_name(view)} has no checkpoints of vmtop", Tone.NOTE)))
+        else:
+            self.post_message(ClearingAsked(storage, self.CLEARING))
+
     def make_excuse(self, view: View, width: int) -> Page:
         """Why there is nothing to show yet, or at all."""
         answer = view.storage.get(self.uuid)
@@ -97,8 +113,10 @@ class StorageScreen(ListScreen):
 class SnapshotsScreen(StorageScreen):
     """The snapshots of a VM as a tree."""
 
-    BINDINGS = bindings(Scope.SNAPSHOTS)
-    SCOPES = (Scope.SNAPSHOTS,)
+    BINDINGS = bindings(Scope.SNAPSHOTS, Scope.CHECKPOINTS)
+    SCOPES = (Scope.SNAPSHOTS, Scope.CHECKPOINTS)
+    CLEARING = Clearing.ALL
+    """Any one stands against a revert."""
 
     def make_head(self, view: View, width: int) -> Sequence[Line]:
         """Whose snapshots, and on what they depend."""
