@@ -196,6 +196,14 @@ def test_an_end_that_is_told_late_is_told_once() -> None:
     assert book.missing == ()
 
 
+def test_an_end_that_is_told_before_the_job_is_seen_to_be_gone_is_told_once() -> None:
+    end = (ended(),)
+    book = play(
+        sample(0, backup(10)), sample(2, backup(20), finished=end), sample(4, backup(20)), sample(6), sample(20)
+    )
+    assert (book.finished, book.missing) == (end, ())
+
+
 def test_an_end_of_which_nobody_tells_is_unknown_and_not_good() -> None:
     book = play(sample(0, backup(10, elapsed_s=7.0)), sample(2))
     assert book.finished == ()

@@ -1,7 +1,7 @@
 """Jobs over time: how fast they go, when they will be done, which stand still, and how they ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vmtop.derive.rates import rate_per_s
@@ -43,6 +43,8 @@ class JobMetrics:
     """It stood still for longer than `Policy.job_stalled_s`, and neither its limit nor its end is why."""
     is_ready: bool = False
     """Everything is copied or merged; it follows what the guest writes until somebody ends it."""
+    is_told: bool = False
+    """Its end was announced; that it runs was read a moment before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +84,15 @@ def follow_jobs(before: JobBook, sample: Sample, elapsed_s: float, policy: Polic
     if not busy and not sample.finished and not before.running and not before.missing:
         return before
     last = {_key(each.uuid, each.job): each for each in before.running}
+    told = {JobKey(each.uuid, each.kind, each.disk) for each in sample.finished}
     running = [_follow(vm, job, last.get(_key(vm.uuid, job)), elapsed_s, policy) for vm in busy for job in vm.jobs]
+    running = [replace(each, is_told=each.is_told or _key(each.uuid, each.job) in told) for each in running]
     there = {_key(each.uuid, each.job) for each in running}
     gone = [
         _Missing(job=each, since_s=sample.monotonic_s, ended_s=sample.time_s)
         for key, each in last.items()
-        if key not in there
+        if key not in there and not each.is_told
     ]
-    told = {JobKey(each.uuid, each.kind, each.disk) for each in sample.finished}
     waiting = [each for each in (*before.missing, *gone) if _key(each.job.uuid, each.job.job) not in told]
     lost = [each for each in waiting if sample.monotonic_s - each.since_s >= policy.job_end_wait_s]
     finished = (*before.finished, *map(_without_outcome, lost), *sample.finished)
@@ -124,6 +127,7 @@ def _follow(vm: VmSample, job: JobSample, last: JobMetrics | None, elapsed_s: fl
         still_s=still_s,
         is_stalled=is_stalled,
         is_ready=ready,
+        is_told=before is not None and before.is_told,
     )
 
 
