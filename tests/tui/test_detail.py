@@ -361,3 +361,25 @@ def test_pages_of_any_size_are_drawn_without_an_accident(uuid: str | None) -> No
 def test_plotext_is_not_loaded_before_a_page_is_opened() -> None:
     program = "import sys, vmtop.tui.app; sys.exit('plotext' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("uuid", [vm_uuid(2), None], ids=["vm", "host"])
+def test_a_page_says_that_there_are_more_words_and_which_key_shows_them(uuid: str | None) -> None:
+    async def scene(stage: Stage) -> None:
+        await open_page(stage, uuid)
+        assert "PgDn more" in stage.line_with("lines 1-9 of")
+        assert "PgUp" not in stage.line_with("lines 1-9 of")
+        await stage.press("pagedown")
+        assert "PgUp back" in stage.line_with("── lines")
+        await stage.press("end")
+        assert "PgDn" not in stage.line_with("── lines")
+
+    make_stage(size=(80, 24)).play(scene)
+
+
+def test_a_page_whose_words_all_fit_has_no_rule() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_page(stage, vm_uuid(2))
+        assert "── lines" not in shown(stage)
+
+    make_stage(size=(130, 100)).play(scene)

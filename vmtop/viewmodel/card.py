@@ -10,6 +10,7 @@ from vmtop.actions.size import size_text
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
+from vmtop.units import KIB
 from vmtop.viewmodel.formats import UNKNOWN_MARK, bar, cell_width, cut_line, fit, line_width, safe_text, wrap_text
 from vmtop.viewmodel.tone import Line, Span, Tone
 
@@ -156,9 +157,12 @@ def _write_one(writer: _Writer, entry: Entry, frame: Frame) -> None:
 
 
 def _write_remarks(writer: _Writer, verdict: Verdict) -> None:
-    for text in verdict.refusals:
+    refusals = tuple(dict.fromkeys(verdict.refusals))
+    for text in refusals:
         writer.write(text, Tone.HARD, Span("refused  ", Tone.HARD))
-    for text in verdict.warnings:
+    for text in dict.fromkeys(verdict.warnings):
+        if text in refusals:
+            continue
         writer.write(text, Tone.WARN, Span("! ", Tone.WARN))
     if verdict.needs_name and not verdict.is_refused:
         writer.write(f"{verdict.needs_name}: its name has to be typed", Tone.HARD, Span("! ", Tone.HARD))
@@ -229,7 +233,7 @@ _CONSISTENCY_TONES = {"complete": Tone.OK, "file systems": Tone.OK, "crash": Ton
 
 
 def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _frame: Frame) -> None:
-    writer.fact("writes", _at_most(preview.write_bytes))
+    writer.fact("writes", _at_most(preview.write_bytes, "next to nothing; from then on what the guest changes"))
     writer.fact("free there", _known(preview.free_bytes))
     pause = UNKNOWN_MARK if preview.pause_s is None else f"about {_pause_words(preview.pause_s)}"
     writer.fact("guest stands", pause)
@@ -239,7 +243,7 @@ def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _f
 
 
 def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame: Frame) -> None:
-    writer.fact("copies", _at_most(preview.write_bytes))
+    writer.fact("copies", _at_most(preview.write_bytes, "nothing: the guest changed nothing"))
     writer.fact("free there", _known(preview.free_bytes))
     if preview.since is not None:
         writer.fact("since", preview.since)
@@ -247,7 +251,9 @@ def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame
         writer.fact("" if index else "files", path)
 
 
-def _at_most(amount_bytes: int | None) -> str:
+def _at_most(amount_bytes: int | None, nothing: str) -> str:
+    if amount_bytes is not None and amount_bytes < KIB:
+        return nothing
     return UNKNOWN_MARK if amount_bytes is None else f"at most {size_text(amount_bytes)}"
 
 
