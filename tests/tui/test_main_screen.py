@@ -453,7 +453,8 @@ def test_what_happened_is_said_whole_above_the_keys_which_stay(size: tuple[int, 
 def test_a_filter_that_cannot_be_used_is_explained_above_the_keys() -> None:
     async def scene(stage: Stage) -> None:
         await stage.press("slash", *"/(web", "enter")
-        assert "all VMs are shown: the regular expression cannot be used: a ( is never closed" in stage.lines[-2]
+        assert "all VMs are shown: the regular expression cannot be used: a ( is never closed" in stage.lines[-3]
+        assert "at character 4 of" in stage.lines[-3]
         assert stage.lines[-1].startswith("//(web")
         assert "? help" in stage.lines[-1]
 
