@@ -66,6 +66,13 @@ async def open_page(stage: Stage, uuid: str | None) -> None:
     await until(stage, lambda: "loading" not in shown(stage))
 
 
+async def resize(stage: Stage, width: int, height: int) -> None:
+    """Give the terminal another size and wait until that is taken in."""
+    await stage.pilot.resize_terminal(width, height)
+    await until(stage, lambda: [cell_width(line) for line in stage.lines] == [width] * height)
+    await stage.pilot.pause()
+
+
 def shown(stage: Stage) -> str:
     return "\n".join(stage.lines)
 
@@ -344,11 +351,11 @@ def test_pages_of_any_size_are_drawn_without_an_accident(uuid: str | None) -> No
         await open_page(stage, uuid)
         before = stage.lines
         for width, height in ((1, 1), (3, 2), (10, 3), (20, 5), (40, 12), (60, 15), (119, 18), (120, 8), (300, 90)):
-            await stage.pilot.resize_terminal(width, height)
+            await resize(stage, width, height)
             for _ in range(3):
                 assert [cell_width(line) for line in stage.lines] == [width] * height
                 await stage.press("tab")
-        await stage.pilot.resize_terminal(80, 24)
+        await resize(stage, 80, 24)
         seen = []
         for _ in range(3):
             seen.append(stage.lines)
