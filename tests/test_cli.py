@@ -67,7 +67,9 @@ def test_the_filter_leaves_what_matches_and_finding_nothing_is_code_5(capsys: py
     names = [vm["name"] for vm in json.loads(capsys.readouterr().out)["vms"]]
     assert names
     assert all("web" in name for name in names)
+    capsys.readouterr()
     assert main(["--demo", "--once", "--filter", "no such vm"]) == 5
+    assert capsys.readouterr().err == "vmtop: no VM matches 'no such vm'\n"
 
 
 def test_sorting_by_name_and_reversed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +107,8 @@ def test_the_list_of_columns_explains_each(capsys: pytest.CaptureFixture[str]) -
     ("arguments", "complaint"),
     [
         (["--demo", "clam"], "calm"),
-        (["--demo", "-o", "usde"], "did you mean 'used'"),
-        (["--demo", "--columns", "name,ued"], "did you mean 'used'"),
+        (["--demo", "-o", "usde"], "Did you mean 'used'"),
+        (["--demo", "--columns", "name,ued"], "Did you mean 'used'"),
         (["--demo", "-d", "0"], "--delay: a delay of 0 s makes no sense"),
         (["--demo", "-d", "nan"], "--delay"),
         (["--demo", "-d", "soon"], "invalid float value: 'soon'"),
@@ -116,7 +118,10 @@ def test_the_list_of_columns_explains_each(capsys: pytest.CaptureFixture[str]) -
         (["--demo", "--speed", "-1"], "--speed -1"),
         (["--demo", "--vms", "0"], "--vms 0"),
         (["--demo", "--json", "--csv"], "not allowed with"),
-        (["--demo", "--filter", "/(/", "--once"], "--filter: a ( without its )"),
+        (
+            ["--demo", "--filter", "/(/", "--once"],
+            "--filter: the regular expression cannot be used: a ( is never closed",
+        ),
         (["--demo", "--once", "-n", "5"], "--once and --iterations 5 contradict"),
         (["--demo", "--json", "--columns", "name,used"], "JSON always has every field"),
         (["--demo", "recovery", "/b"], "recovery reads files of this machine"),
@@ -155,7 +160,7 @@ def test_keys_are_checked_without_a_screen_too(option: str, tmp_path: Path, caps
     assert main(["--demo", "-n", "1", option]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "did you mean 'quit'" in captured.err
+    assert "Did you mean 'quit'" in captured.err
     path.write_text('[keys]\nquit = "q,f10"\n')
     assert main(["--demo", "-n", "1", option]) == 0
 

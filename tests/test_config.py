@@ -33,7 +33,7 @@ def test_the_persons_file_wins_over_the_systems_and_variables_over_both(tmp_path
     ("text", "complaint"),
     [
         ("delay =", "f.toml: this is no TOML"),
-        ("dealy = 2", "no key 'dealy'. did you mean 'delay'"),
+        ("dealy = 2", "no key 'dealy'. Did you mean 'delay'"),
         ("delay = 0", "f.toml: delay: a delay of 0 s makes no sense"),
         ("delay = nan", "f.toml: delay: nan is not a number"),
         ('delay = "2"', "'2' is not a number"),
@@ -45,7 +45,7 @@ def test_the_persons_file_wins_over_the_systems_and_variables_over_both(tmp_path
         ("keys = 1", "is not a table of texts"),
         ("policy = 1", "policy must be a table"),
         ("delay = 2\n[keys]\nquit = 1", "is not a table of texts"),
-        ("[policy]\nhard_tmes = 1", "[policy]: there is no key 'hard_tmes'. did you mean 'hard_times'"),
+        ("[policy]\nhard_tmes = 1", "[policy]: there is no key 'hard_tmes'. Did you mean 'hard_times'"),
         ("[policy]\nleave_samples = 1.5", "1.5 is not a whole number"),
         ("[policy]\nhard_times = -1", "not below 0"),
         ("[policy]\nleave_times = 0", "[policy]: leave_times: 0 is below 1"),
@@ -93,7 +93,7 @@ def test_variables_are_checked_like_the_file() -> None:
 
 
 def test_a_mistyped_variable_is_reported_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"no variable 'VMTOP_DELEY'\. did you mean 'VMTOP_DELAY'"):
+    with pytest.raises(UsageError, match=r"no variable 'VMTOP_DELEY'\. Did you mean 'VMTOP_DELAY'"):
         parse_environ({"VMTOP_DELEY": "5"}, Settings())
     with pytest.raises(UsageError, match="no variable 'VMTOP_KEYS'"):
         parse_environ({"VMTOP_KEYS": "quit=q"}, Settings())

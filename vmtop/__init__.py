@@ -28,7 +28,8 @@ The map, in reading order. Imports point up this list only; pyproject.toml holds
                          `recovery` tells which backups make a chain
     config               TOML files and environment -> settings and policy
     actions/             the only way to change anything: `command` (what can be asked), `guard` (whether it may be),
-                         `audit` (who did what), `runner` (does it), `ledger` (what a later run has to see to)
+                         `audit` (who did what), `alive` (what of it goes on), `runner` (does it), `ledger` (what a
+                         later run has to see to)
     pipeline             read, derive, publish: the loop under every front end
     viewmodel/           a frame in words: columns, table, summary, facts, charts, help, plain text, CSV, JSON
     batch                output without a screen

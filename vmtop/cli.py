@@ -354,7 +354,10 @@ def _run_batch(options: argparse.Namespace, state: "UiState", policy: "Policy", 
         )
     finally:
         backend.close()
-    return code if has_matched or code else NOTHING_MATCHED
+    if has_matched or code:
+        return code
+    _complain(f"no VM matches {state.filter_text!r}")
+    return NOTHING_MATCHED
 
 
 def tune_garbage_collection() -> None:

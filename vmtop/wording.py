@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """A hint for a mistyped word: the nearest known one, and all of them."""
+    """Sentences for a mistyped word: the nearest known one, and all of them."""
     import difflib  # only for who made a mistake
 
     close = difflib.get_close_matches(word, known, n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + "There are: " + ", ".join(known)
+    return (f"Did you mean {close[0]!r}? " if close else "") + "There are: " + ", ".join(known)

@@ -288,10 +288,10 @@ def test_a_vm_is_found_by_its_uuid_too(rig: Rig) -> None:
 
 
 def test_a_name_that_nobody_has_brings_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UnknownVmError, match=r"called 'web-1': did you mean 'web-01'. There are: ") as unknown:
+    with pytest.raises(UnknownVmError, match=r"called 'web-1'. Did you mean 'web-01'. There are: ") as unknown:
         Rig(tmp_path).type("balloon", "web-1", "2G")
     assert unknown.value.exit_code == 5
-    with pytest.raises(UnknownVmError, match="called 'zzzzz': it has 40 others"):
+    with pytest.raises(UnknownVmError, match=r"called 'zzzzz'\. It has 40 others\."):
         Rig(tmp_path, scenario="overcommit").type("balloon", "zzzzz", "2G")
 
 
@@ -376,7 +376,7 @@ def test_the_floor_is_explained_and_no_other_size(rig: Rig) -> None:
             ("restore", "web-01", "--from", "/b", "--to", "/f", "--at", "noon"),
             "'noon' is no time; write 2026-01-05T12:00",
         ),
-        (("balon",), "did you mean 'balloon'?"),
+        (("balon",), "Did you mean 'balloon'?"),
         (
             ("balloon", "web-01", "floor", "--demo"),
             "--demo stands before the command: vmtop --demo balloon web-01 floor",

@@ -166,7 +166,7 @@ def test_readonly_refuses_and_a_table_option_is_out_of_place(capsys: pytest.Capt
     assert main(["--demo", "--once", "balloon", "web-01", "3G"]) == 2
     assert capsys.readouterr().err == "vmtop: --once belongs to the table, and not to balloon\n"
     assert main(["--demo", "calm", "balloon", "web-1", "3G"]) == 5
-    assert "did you mean 'web-01'" in capsys.readouterr().err
+    assert "Did you mean 'web-01'" in capsys.readouterr().err
     assert main(["-c", "test:///nowhere.xml", "jobs"]) == 3
 
 

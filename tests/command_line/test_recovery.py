@@ -251,7 +251,7 @@ def test_what_cannot_be_restored_says_why_and_what_can(rig: Rig, tmp_path: Path,
     (folder / "20260105T090000Z.vda").unlink()
     with pytest.raises(RefusedError, match="no backup of web can be restored: 20260105T100000Z: "):
         rig.type(*words)
-    with pytest.raises(UnknownVmError, match=r"no VM that is called 'wbe': did you mean 'web'"):
+    with pytest.raises(UnknownVmError, match=r"no VM that is called 'wbe'. Did you mean 'web'"):
         rig.type("restore", "wbe", *words[2:])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnknownVmError, match="has no VM at all, so none is called 'web'"):

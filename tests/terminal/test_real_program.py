@@ -78,8 +78,8 @@ def start(tmux: Tmux, *options: str) -> None:
 def rows(tmux: Tmux) -> list[str]:
     """Rows of the table: what stands between the heads of the columns and the totals."""
     lines = tmux.text.splitlines()
-    heads = [number for number, line in enumerate(lines) if line.startswith("NAME")]
-    totals = [number for number, line in enumerate(lines) if re.match(r"\d+-\d+/\d+ ", line)]
+    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("NAME")]
+    totals = [number for number, line in enumerate(lines) if re.match(r" ?\d+-\d+/\d+ ", line)]
     return lines[heads[0] + 1 : totals[-1]] if heads and totals else []
 
 

@@ -7,7 +7,7 @@ from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
 from tests.viewmodel.test_audit import make_record
 from vmtop.actions.action import Ending
-from vmtop.actions.audit import AuditRecord
+from vmtop.actions.audit import AuditRecord, Phase
 from vmtop.actions.command import CancelJob
 from vmtop.errors import AuditError
 from vmtop.tui.screens.audit import AuditScreen
@@ -92,3 +92,16 @@ def test_the_page_fits_every_screen(size: tuple[int, int]) -> None:
         assert "Esc" in stage.lines[-1]
 
     Stage(FRAME, size=size, read_audit=Book(make_record()).read).play(scene)
+
+
+def test_an_action_of_this_vmtop_that_goes_on_is_running() -> None:
+    operator = FakeOperator(FRAME)
+    action = operator.submit(CancelJob(uuid=FRAME.vms[0].uuid))
+    book = Book(make_record(1, phase=Phase.STARTED, id=action.id), make_record(2, phase=Phase.STARTED))
+
+    async def scene(stage: Stage) -> None:
+        await stage.press("plus", "escape")  # has the operator made
+        await open_audit(stage, "running for")
+        assert "no end was written" in "\n".join(stage.lines)
+
+    Stage(FRAME, operator=operator, read_audit=book.read).play(scene)

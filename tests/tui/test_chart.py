@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from vmtop.tui.plot import Levels, Picture, Plotter, find_levels
+from vmtop.tui.plot import Levels, Picture, Plotter, _settle, find_levels
 from vmtop.tui.theme import MONOCHROME, NEUTRAL, Palette
 from vmtop.tui.widgets.chart import AXIS_CELLS, Charts, chart_columns, share_rows
 from vmtop.viewmodel.chart import Chart, ChartPage, Curve, Heights, Label
@@ -378,3 +378,33 @@ def test_charts_of_any_size_are_drawn_without_an_accident(size: tuple[int, int])
         assert [len(line) for line in app.lines] == [size[0]] * size[1]
 
     play(scene, size=size)
+
+
+def three_in_a_cell(*ends: float) -> list[Curve]:
+    tones = (Tone.BAR_USED, Tone.BAR_OTHER, Tone.BAR_CACHE)
+    edges = zip((0.0, *ends[:-1]), ends, tones, strict=True)
+    return [make_area((top, top), (bottom, bottom), tone) for bottom, top, tone in edges]
+
+
+def test_an_area_thinner_than_a_cell_between_two_others_is_seen() -> None:
+    picture = draw(three_in_a_cell(13 / 16, 14.5 / 16, 1.0), 2)
+    assert tones_of(picture[0]) == {(Tone.BAR_USED, Tone.BAR_OTHER)}
+
+
+def test_of_three_areas_in_one_cell_none_is_left_out_where_a_border_moves_by_half_a_cell_at_most() -> None:
+    picture = draw(three_in_a_cell(10 / 16, 13 / 16, 1.0), 2)
+    assert tones_of(picture[0]) == {(Tone.BAR_OTHER, Tone.BAR_CACHE)}
+    assert tones_of(picture[1]) == {(Tone.BAR_USED, None)}
+
+
+@pytest.mark.parametrize("first", range(1, 7))
+@pytest.mark.parametrize("second", range(1, 7))
+def test_no_border_moves_by_more_than_half_a_cell(first: int, second: int) -> None:
+    low, high = sorted((first, second))
+    column = ((0, 8 + low), (8 + low, 8 + high), (8 + high, 16))
+    settled = _settle(column)
+    for before, after in zip(column, settled, strict=True):
+        assert after is not None
+        assert all(abs(there - here) <= 4 for here, there in zip(before, after, strict=True))
+    inside = {end for edge in settled if edge is not None for end in edge if end % 8}
+    assert len(inside) <= 1

@@ -66,6 +66,13 @@ async def open_page(stage: Stage, uuid: str | None) -> None:
     await until(stage, lambda: "loading" not in shown(stage))
 
 
+async def resize(stage: Stage, width: int, height: int) -> None:
+    """Give the terminal another size and wait until that is taken in."""
+    await stage.pilot.resize_terminal(width, height)
+    await until(stage, lambda: [cell_width(line) for line in stage.lines] == [width] * height)
+    await stage.pilot.pause()
+
+
 def shown(stage: Stage) -> str:
     return "\n".join(stage.lines)
 
@@ -344,11 +351,11 @@ def test_pages_of_any_size_are_drawn_without_an_accident(uuid: str | None) -> No
         await open_page(stage, uuid)
         before = stage.lines
         for width, height in ((1, 1), (3, 2), (10, 3), (20, 5), (40, 12), (60, 15), (119, 18), (120, 8), (300, 90)):
-            await stage.pilot.resize_terminal(width, height)
+            await resize(stage, width, height)
             for _ in range(3):
                 assert [cell_width(line) for line in stage.lines] == [width] * height
                 await stage.press("tab")
-        await stage.pilot.resize_terminal(80, 24)
+        await resize(stage, 80, 24)
         seen = []
         for _ in range(3):
             seen.append(stage.lines)
@@ -361,3 +368,25 @@ def test_pages_of_any_size_are_drawn_without_an_accident(uuid: str | None) -> No
 def test_plotext_is_not_loaded_before_a_page_is_opened() -> None:
     program = "import sys, vmtop.tui.app; sys.exit('plotext' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("uuid", [vm_uuid(2), None], ids=["vm", "host"])
+def test_a_page_says_that_there_are_more_words_and_which_key_shows_them(uuid: str | None) -> None:
+    async def scene(stage: Stage) -> None:
+        await open_page(stage, uuid)
+        assert "PgDn more" in stage.line_with("lines 1-9 of")
+        assert "PgUp" not in stage.line_with("lines 1-9 of")
+        await stage.press("pagedown")
+        assert "PgUp back" in stage.line_with("── lines")
+        await stage.press("end")
+        assert "PgDn" not in stage.line_with("── lines")
+
+    make_stage(size=(80, 24)).play(scene)
+
+
+def test_a_page_whose_words_all_fit_has_no_rule() -> None:
+    async def scene(stage: Stage) -> None:
+        await open_page(stage, vm_uuid(2))
+        assert "── lines" not in shown(stage)
+
+    make_stage(size=(130, 100)).play(scene)

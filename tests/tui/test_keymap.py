@@ -11,7 +11,19 @@ from textual.keys import _character_to_key
 
 from vmtop.errors import UsageError
 from vmtop.tui.app import VmtopApp
-from vmtop.tui.keymap import KEYS, SCREENS, Key, Scope, apply_keymap, bindings, hints
+from vmtop.tui.keymap import (
+    KEYS,
+    SCREENS,
+    Key,
+    Pointed,
+    Scope,
+    apply_keymap,
+    bindings,
+    hints,
+    page_hints,
+    scroll_keys,
+    table_hints,
+)
 from vmtop.tui.screens.audit import AuditScreen
 from vmtop.tui.screens.backups import BackupsScreen
 from vmtop.tui.screens.balloon import BalloonScreen
@@ -26,6 +38,7 @@ from vmtop.tui.screens.period import PeriodScreen
 from vmtop.tui.screens.snapshots import KindsScreen, SnapshotsScreen
 from vmtop.tui.screens.undo import UndoScreen
 from vmtop.viewmodel.columns import column
+from vmtop.viewmodel.status import build_page_status
 
 
 def test_every_binding_has_an_id_of_its_own_and_says_what_it_does() -> None:
@@ -80,7 +93,7 @@ def test_own_keys_replace_the_usual_ones() -> None:
 
 
 def test_an_unknown_id_is_reported_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match=r"no binding 'sort-usde'.*did you mean 'sort-used'"):
+    with pytest.raises(UsageError, match=r"no binding 'sort-usde'.*Did you mean 'sort-used'"):
         apply_keymap({"sort-usde": "x"})
 
 
@@ -144,3 +157,38 @@ def test_bindings_carry_id_and_tooltip() -> None:
 def test_keys_that_sort_name_columns_that_exist() -> None:
     found = [match[1] for key in KEYS if (match := re.fullmatch(r"sort_by\('(.+)'\)", key.action))]
     assert [column(column_id).id for column_id in found] == ["used", "name", "swap-in"]
+
+
+def words_of(shown: list[tuple[str, str]]) -> str:
+    return "  ".join(f"{key} {word}" for key, word in shown)
+
+
+def test_at_80_columns_the_keys_that_act_are_in_sight_and_the_help_stays() -> None:
+    shown = table_hints(KEYS, Pointed.VM, drop=("faults",))
+    line = "".join(span.text for span in build_page_status(shown, width=80)).rstrip()
+    assert line == "Enter open  b balloon  s snapshot  k backup  j jobs  A audit  q quit  ? help"
+    narrow = "".join(span.text for span in build_page_status(shown, width=60)).rstrip()
+    assert narrow == "Enter open  b balloon  s snapshot  k backup  j jobs  ? help"
+
+
+def test_hints_are_for_what_is_under_the_cursor() -> None:
+    assert "balloon" not in words_of(table_hints(KEYS, Pointed.HOST)[:6])
+    assert words_of(table_hints(KEYS, Pointed.MARKED)).startswith("b balloon  - less  + more  U unmark")
+    urgent = table_hints(KEYS, Pointed.VM, first=("undo",))
+    assert words_of(urgent).startswith("Enter open  u undo  b balloon")
+    assert words_of(urgent).count("undo") == 1
+    assert "F faults" not in words_of(table_hints(KEYS, Pointed.VM, drop=("faults",)))
+    assert words_of(page_hints(KEYS, Pointed.VM)).startswith("Esc back  Tab view  b balloon")
+
+
+@pytest.mark.parametrize("pointed", Pointed)
+def test_every_hint_has_its_word(pointed: Pointed) -> None:
+    for key, word in (*table_hints(KEYS, pointed, first=("clear-filter", "period")), *page_hints(KEYS, pointed)):
+        assert key
+        assert word
+
+
+def test_hints_follow_own_keys() -> None:
+    keys = apply_keymap({"balloon": "f5", "page-down": "y"})
+    assert ("f5", "balloon") in table_hints(keys, Pointed.VM)
+    assert scroll_keys(keys) == ("PgUp", "y")

@@ -97,5 +97,5 @@ def test_without_unicode_everything_is_ascii() -> None:
 
 
 def test_an_unknown_theme_is_reported_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match="did you mean 'textual-dark'"):
+    with pytest.raises(UsageError, match="Did you mean 'textual-dark'"):
         Stage(FRAME, theme="textual-drak")

@@ -11,10 +11,13 @@ from tests.tui.screen import Stage
 from vmtop.derive.frame import Frame
 from vmtop.model.failure import Failure
 from vmtop.tui.app import VmtopApp
+from vmtop.tui.messages import Noticed
 from vmtop.tui.screens.help import HelpScreen
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.vm_table import VmTable
 from vmtop.units import GIB
+from vmtop.viewmodel.status import Notice
+from vmtop.viewmodel.tone import Tone
 from vmtop.viewmodel.ui_state import UiState
 
 NAMES = ("alpha", "beta", "gamma", "delta")
@@ -428,3 +431,42 @@ def test_home_end_and_pages_reach_both_ends() -> None:
         assert "vm-0001" not in stage.names()
 
     Stage(make_frame(100), size=(80, 24), state=UiState(sort_column="name")).play(scene)
+
+
+REASON = "web-1: balloon: refused: no balloon driver was seen in the guest: it never sent figures, and would not follow"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+def test_what_happened_is_said_whole_above_the_keys_which_stay(size: tuple[int, int]) -> None:
+    async def scene(stage: Stage) -> None:
+        keys = stage.lines[-1]
+        stage.app.post_message(Noticed(Notice(REASON, Tone.WARN)))
+        await stage.wait_for_text("refused")
+        assert " ".join(" ".join(stage.lines[-3:-1]).split()) == REASON
+        assert stage.lines[-1] == keys
+        await stage.press("down")
+        assert "refused" not in "\n".join(stage.lines)
+
+    Stage(make_frame(3), size=size).play(scene)
+
+
+def test_a_filter_that_cannot_be_used_is_explained_above_the_keys() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("slash", *"/(web", "enter")
+        assert "all VMs are shown: the regular expression cannot be used: a ( is never closed" in stage.lines[-3]
+        assert "at character 4 of" in stage.lines[-3]
+        assert stage.lines[-1].startswith("//(web")
+        assert "? help" in stage.lines[-1]
+
+    Stage(make_frame(3), size=(100, 24)).play(scene)
+
+
+def test_the_help_begins_with_the_keys_of_the_page_one_is_on() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("j", "question_mark")
+        text = "\n".join(stage.lines)
+        assert (
+            text.index("Keys here") < text.index("cancel the job under the cursor") < text.index("Keys of other pages")
+        )
+
+    Stage(make_frame(3), size=(100, 60)).play(scene)

@@ -56,3 +56,16 @@ def test_a_long_text_is_cut_and_the_cursor_stays_in_sight() -> None:
         assert stage.lines[-1].startswith("Show names with: ")
 
     Stage(make_frame(1), size=(40, 12)).play(scene)
+
+
+def test_a_complaint_without_room_beside_the_text_stands_whole_below_it() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.press("d", *"1e9", "enter")
+        prompt = stage.app.screen.query_one(Prompt)
+        assert prompt.rows > 1
+        below = " ".join(" ".join(stage.lines[-prompt.rows + 1 :]).split())
+        assert below == prompt._complaint
+        await stage.press("backspace")
+        assert prompt.rows == 1
+
+    Stage(make_frame(1), size=(40, 24)).play(scene)

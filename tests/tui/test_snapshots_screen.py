@@ -79,7 +79,7 @@ def test_on_the_header_a_vm_has_to_be_chosen_first() -> None:
     async def scene(stage: Stage) -> None:
         await stage.press("up", "s")
         assert isinstance(stage.app.screen, MainScreen)
-        assert "choose a VM first" in stage.lines[-1]
+        assert "choose a VM first" in stage.lines[-2]
 
     make_stage().play(scene)
 

@@ -81,7 +81,7 @@ def test_names_stay_when_columns_scroll() -> None:
         for presses in (1, 1, 20, 1):
             await stage.press(*["right"] * presses)
             heads.append(table.render_line(0).text)
-        assert all(head.startswith("NAME") for head in heads)
+        assert all(head.startswith(" NAME") for head in heads)
         assert "UUID" in heads[-1]
         assert "USED" not in heads[-1]
         assert len(set(heads)) == 4

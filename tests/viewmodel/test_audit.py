@@ -8,7 +8,7 @@ import pytest
 from tests.viewmodel.scenes import HOSTILE_NAMES
 from vmtop.actions.audit import AuditRecord, Identity, Phase
 from vmtop.units import GIB
-from vmtop.viewmodel.audit import build_audit, build_entry, pair_records
+from vmtop.viewmodel.audit import build_audit, build_audit_text, build_entry, pair_records
 from vmtop.viewmodel.formats import line_width
 from vmtop.viewmodel.tone import Line
 
@@ -64,7 +64,7 @@ def test_an_action_that_was_pending_and_then_ended_has_its_last_end() -> None:
 
 def test_an_action_without_an_end_says_so() -> None:
     (_, row) = lines_of(make_record(phase=Phase.STARTED))
-    assert row.endswith("no end")
+    assert row.endswith("no end was written")
 
 
 def test_a_refused_action_never_began_and_is_still_shown() -> None:
@@ -123,3 +123,48 @@ def test_lines_fit_and_are_harmless_whatever_is_in_the_file(width: int) -> None:
     text = "".join(map(text_of, page.lines))
     assert text.isascii()
     assert text.isprintable()
+
+
+def test_where_sources_are_mixed_each_line_says_of_which_it_is_and_which_is_not_real() -> None:
+    demo = make_record(2, uri="simulator:///calm?seed=1&vms=4")
+    title, newest, oldest = lines_of(make_record(1), demo)
+    assert "SOURCE" in title
+    assert "SIMULATED simulator:///calm" in newest
+    assert "qemu:///system" in oldest
+    assert "SOURCE" not in lines_of(make_record(1), make_record(2))[0]
+
+
+def test_the_entry_of_a_demo_says_that_it_is_simulated() -> None:
+    (entry,) = pair_records([make_record(uri="simulator:///calm")])
+    text = [text_of(line) for line in build_entry(entry, width=100, has_unicode=True)]
+    assert "where     SIMULATED simulator:///calm" in text
+
+
+def test_an_action_that_goes_on_says_for_how_long() -> None:
+    (entry,) = pair_records([make_record(phase=Phase.STARTED)])
+    page = build_audit((entry,), width=140, has_unicode=True, running={"a1": 12.0})
+    assert "running for 12 s" in text_of(page.lines[1])
+    whole = [text_of(line) for line in build_entry(entry, width=100, has_unicode=True, running_s=12.0)]
+    assert "end       running for 12 s" in whole
+
+
+def test_for_a_program_nothing_is_cut() -> None:
+    reason, uri = "no balloon driver was seen in the guest: " + "x" * 300, "qemu+ssh://root@" + "h" * 100 + "/system"
+    entries = pair_records([make_record(vm="v" * 60, text=reason, uri=uri, new=11 * GIB - 400 * 1024**2)])
+    _, line = (text_of(line) for line in build_audit_text(entries, width=None, has_unicode=True))
+    assert all(text in line for text in (reason, uri, "v" * 60, "10.61G"))
+    assert "…" not in line
+
+
+def test_on_a_screen_the_reason_is_whole_below_its_line() -> None:
+    reason = "no balloon driver was seen in the guest: it never sent figures, and would not follow"
+    entries = pair_records([make_record(outcome="refused", text=reason)])
+    title, _, *below = (text_of(line) for line in build_audit_text(entries, width=80, has_unicode=True))
+    assert "SOURCE" in title
+    assert " ".join(line.strip() for line in below) == reason
+    assert all(len(line) <= 80 for line in below)
+
+
+def test_an_empty_audit_says_so_in_text_too() -> None:
+    (line,) = build_audit_text((), width=None, has_unicode=True)
+    assert "No action" in text_of(line)

@@ -359,3 +359,26 @@ def test_entries_know_what_may_be_done() -> None:
     assert not entry.is_allowed
     assert not entry._replace(verdict=judge(command, frame, make_storage())).is_allowed
     assert make_entries([replace(command, uuid=ID)], frame, {replace(command, uuid=ID): Verdict()})[0].is_allowed
+
+
+def test_what_writes_nothing_says_so_in_words() -> None:
+    request = SnapshotRequest(name="before", kind=SnapshotKind.DISK_ONLY, is_quiesced=False)
+    command = TakeSnapshot(uuid=ID, request=request)
+    frame = make_frame([make_vm(name="web-1")])
+    preview = SnapshotPreview(
+        write_bytes=0, free_bytes=GIB, pause_s=0.1, consistency=Consistency.CRASH, is_revertible=True
+    )
+    (entry,) = make_entries([command], frame, {command: Verdict(preview=preview)})
+    lines = [text_of(line) for line in build_card([entry], frame, width=100, rows=40)]
+    assert "next to nothing" in with_word(lines, "writes")
+    assert "0K" not in "\n".join(lines)
+
+
+def test_a_reason_that_two_rules_give_is_said_once() -> None:
+    command = down()
+    frame = make_frame([make_vm(name="web-1")])
+    verdict = Verdict(refusals=("a job runs", "a job runs"), warnings=("a job runs", "it is slow"))
+    (entry,) = make_entries([command], frame, {command: verdict})
+    text = "\n".join(text_of(line) for line in build_card([entry], frame, width=100, rows=40))
+    assert text.count("a job runs") == 1
+    assert "it is slow" in text

@@ -70,7 +70,7 @@ def test_ids_titles_and_priorities_are_distinct_and_titles_are_short() -> None:
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"'maximun'.*did you mean 'maximum'"):
+    with pytest.raises(UsageError, match=r"'maximun'.*Did you mean 'maximum'"):
         column("maximun")
     assert column(" Used ").id == "used"
 

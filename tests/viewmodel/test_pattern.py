@@ -59,9 +59,9 @@ def test_expressions_mean_what_people_expect(expression: str, found: str, not_fo
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("(a", "without its )"),
-        ("a)", "without its ("),
-        ("[a", "without its ]"),
+        ("(a", "is never closed"),
+        ("a)", "was never opened"),
+        ("[a", "is never closed"),
         ("*a", "nothing to repeat"),
         ("a**", "nothing to repeat"),
         ("a{2", "a count is written"),

@@ -5,11 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmtop.viewmodel.formats import cell_width
-from vmtop.viewmodel.status import Notice, build_emptiness, build_page_status, build_status
+from vmtop.viewmodel.status import (
+    Notice,
+    build_emptiness,
+    build_more,
+    build_notice,
+    build_page_status,
+    build_place,
+    build_status,
+    notice_rows,
+)
 from vmtop.viewmodel.tone import Line, Tone
 from vmtop.viewmodel.ui_state import UiState
 
-HINTS = [("q", "quit"), ("?", "help"), ("/", "filter")]
+HINTS = [("q", "quit"), ("/", "filter"), ("?", "help")]
 
 
 def text_of(line: Line) -> str:
@@ -22,8 +31,7 @@ def status(
     interval_s: float | None = 2.0,
     paused_s: float | None = None,
     filter_error: str | None = None,
-    width: int = 80,
-    notice: Notice | None = None,
+    width: int = 100,
 ) -> Line:
     return build_status(
         UiState() if state is None else state,
@@ -32,13 +40,12 @@ def status(
         filter_error=filter_error,
         hints=HINTS,
         width=width,
-        notice=notice,
     )
 
 
 def test_keys_stand_left_and_the_pace_right() -> None:
     shown = text_of(status())
-    assert shown.startswith("q quit  ? help  / filter")
+    assert shown.startswith("q quit  / filter  ? help")
     assert shown.endswith("every 2 s")
 
 
@@ -50,10 +57,19 @@ def test_the_filter_is_shown() -> None:
     assert text_of(status(UiState(filter_text="web"))).startswith("/web  q quit")
 
 
-def test_a_filter_that_cannot_be_used_is_marked_and_explained() -> None:
+def test_a_filter_that_cannot_be_used_is_marked() -> None:
     line = status(UiState(filter_text="/("), filter_error="( is never closed")
-    assert "( is never closed" in text_of(line)
-    assert {span.text.strip(): span.tone for span in line}["( is never closed"] is Tone.WARN
+    assert {span.text.strip(): span.tone for span in line}["/("] is Tone.WARN
+
+
+def test_where_room_is_short_keys_take_the_place_of_the_pace_and_the_last_one_stays() -> None:
+    assert text_of(status(width=80)).rstrip() == "q quit  / filter  ? help"
+    assert text_of(status(width=17)).rstrip() == "q quit  ? help"
+    assert text_of(status(width=8)).rstrip() == "? help"
+
+
+def test_a_pace_that_is_not_kept_is_said_on_narrow_screens_too() -> None:
+    assert text_of(status(UiState(delay_s=1.0), interval_s=3.14, width=60)).endswith("every 3.1 s, not 1 s")
 
 
 def test_an_interval_that_is_longer_than_asked_is_said() -> None:
@@ -70,7 +86,7 @@ def test_an_interval_near_what_was_asked_is_no_news(interval_s: float | None) ->
 def test_a_hostile_filter_is_shown_harmlessly_and_short() -> None:
     shown = text_of(status(UiState(filter_text="\x1b[31m名" + "x" * 200)))
     assert "\x1b" not in shown
-    assert cell_width(shown) == 80
+    assert cell_width(shown) == 100
     assert "quit" in shown
 
 
@@ -97,28 +113,67 @@ def test_an_empty_table_says_whether_the_filter_is_to_blame() -> None:
     assert cell_width(text_of(build_emptiness(UiState(), 7))) <= 7
 
 
-def test_a_notice_stands_before_the_hints_in_its_own_tone() -> None:
-    line = status(UiState(marked=frozenset({"a", "b"})), notice=Notice("web-1: \x1b[31mstuck", Tone.HARD))
-    assert text_of(line).startswith("2 marked  web-1: \ufffd[31mstuck  q quit")
-    assert Tone.HARD in {span.tone for span in line if "stuck" in span.text}
-    assert cell_width(text_of(line)) == 80
+def notice_text(notice: Notice, width: int, rows: int) -> list[str]:
+    return [text_of(line) for line in build_notice(notice, width=width, rows=rows)]
 
 
-def test_a_long_notice_takes_the_place_of_the_hints() -> None:
-    assert "quit" not in text_of(status(notice=Notice("no " * 25, Tone.HARD)))
+def test_a_notice_has_lines_of_its_own_in_its_own_tone() -> None:
+    lines = build_notice(Notice("web-1: \x1b[31mstuck", Tone.HARD), width=80, rows=3)
+    assert [text_of(line) for line in lines] == ["web-1: \ufffd[31mstuck"]
+    assert [span.tone for span in lines[0]] == [Tone.HARD]
 
 
-def test_on_a_page_keys_stand_before_a_notice() -> None:
-    line = text_of(build_page_status(HINTS, width=200, notice=Notice("copying for 4 min", Tone.NOTE)))
-    assert line.startswith("q quit")
-    assert line.rstrip().endswith("copying for 4 min")
+def test_the_reason_of_a_notice_survives_a_narrow_screen() -> None:
+    text = "shop-01: balloon: refused: no balloon driver was seen in the guest: it never sent figures"
+    shown = notice_text(Notice(text, Tone.WARN), 60, 2)
+    assert " ".join(shown) == text
 
 
-@pytest.mark.parametrize("width", [0, 1, 10, 200])
-def test_a_notice_fits_any_width_on_every_page(width: int) -> None:
-    notice = Notice("web-1: balloon: reached 2.0G", Tone.OK)
-    assert cell_width(text_of(status(notice=notice, width=width))) == width
-    assert cell_width(text_of(build_page_status(HINTS, width=width, notice=notice))) == width
+def test_a_notice_that_does_not_fit_ends_in_an_ellipsis() -> None:
+    shown = notice_text(Notice("no " * 100, Tone.HARD), 60, 2)
+    assert len(shown) == 2
+    assert shown[-1].endswith("…")
+
+
+@pytest.mark.parametrize("width", [1, 2, 10, 200])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_notice_fits_any_screen(width: int, rows: int) -> None:
+    shown = notice_text(Notice("web-1: balloon: reached 2.0G", Tone.OK), width, rows)
+    assert len(shown) <= rows
+    assert all(cell_width(line) <= max(width, 2) for line in shown)
+
+
+@pytest.mark.parametrize(("terminal_rows", "rows"), [(1, 1), (15, 2), (24, 3), (200, 4)])
+def test_a_notice_leaves_most_of_the_screen_alone(terminal_rows: int, rows: int) -> None:
+    assert notice_rows(terminal_rows) == rows
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ((1, 9, 27), "lines 1-9 of 27  PgDn more  "),
+        ((5, 13, 27), "lines 5-13 of 27  PgDn more  PgUp back  "),
+        ((19, 27, 27), "lines 19-27 of 27  PgUp back  "),
+    ],
+)
+def test_the_rule_below_words_says_where_there_are_more(seen: tuple[int, int, int], words: str) -> None:
+    line = text_of(build_more(seen, ("PgUp", "PgDn"), width=80))
+    assert words in line
+    assert cell_width(line) == 80
+    assert cell_width(text_of(build_more(seen, ("PgUp", "PgDn"), width=20))) == 20
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ((1, 9, 9), ""),
+        ((0, 0, 0), ""),
+        ((1, 9, 27), "1-9/27  PgDn more"),
+        ((19, 27, 27), "19-27/27  PgUp back"),
+    ],
+)
+def test_a_list_says_which_of_its_lines_are_in_sight_unless_all_are(seen: tuple[int, int, int], words: str) -> None:
+    assert text_of(build_place(seen, ("PgUp", "PgDn"))) == words
 
 
 def test_only_what_went_wrong_or_is_refused_is_bad() -> None:

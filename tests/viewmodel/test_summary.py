@@ -252,3 +252,20 @@ def test_what_is_past_is_said_in_the_tone_of_old_figures() -> None:
     assert {span.tone for line in lines for span in line if span.text.strip()} == {Tone.STALE, Tone.SIMULATED}
     present = {span.tone for line in summary_of(troubled_frame(), age_s=1.0) for span in line}
     assert Tone.STALE not in present
+
+
+def test_where_room_is_short_what_stands_in_brackets_goes_before_anything_is_cut() -> None:
+    first = text_of(summary_of(troubled_frame(), width=50, rows=4)[0])
+    assert "SOFT  2 GiB available, soft is below 2.5 GiB" in first
+
+
+def test_a_cause_that_does_not_fit_goes_on_in_a_line_of_its_own() -> None:
+    lines = [text_of(line) for line in summary_of(troubled_frame(), width=40, rows=6)]
+    assert " ".join((lines[0].replace(" SIMULATED", "") + lines[1]).split()) == (
+        "SOFT 2 GiB available (3.1 %), soft is below 2.5 GiB"
+    )
+
+
+def test_on_a_single_line_a_cause_that_is_cut_says_so() -> None:
+    (line,) = summary_of(troubled_frame(), width=40, rows=1)
+    assert "…" in text_of(line)

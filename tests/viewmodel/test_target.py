@@ -78,11 +78,11 @@ def test_the_row_has_it_in_the_place_of_the_bar_and_the_mark_before_the_name() -
     target = make_target(TargetState.MOVING)
     frame = make_frame([make_vm(name="web-1"), make_vm(uuid=vm_uuid(2), name="web-2")])
     state = UiState(marked=frozenset({vm_uuid(2)}))
-    table = build_table(frame, state, Order(), 80, {vm_uuid(1): target})
+    table = build_table(frame, state, Order(), 80, {vm_uuid(1): target}, has_marks=True)
     rows = {vm.name: "".join(span.text for cell in table.row_spans(vm) for span in cell) for vm in table.rows}
-    assert rows["web-1"].startswith("web-1 ")
+    assert rows["web-1"].startswith(" web-1 ")
     assert "2.5G to 2.0G" in rows["web-1"]
-    assert rows["web-2"].startswith("* web-2 ")
+    assert rows["web-2"].startswith("*web-2 ")
     assert len(set(map(len, rows.values()))) == 1
 
 

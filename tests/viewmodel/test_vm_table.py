@@ -15,7 +15,7 @@ from tests.viewmodel.scenes import hostile_frame, text_of, troubled_frame
 from vmtop.derive.frame import Frame
 from vmtop.derive.metrics import VmMetrics
 from vmtop.errors import UsageError
-from vmtop.model.sample import VmSample
+from vmtop.model.sample import VmSample, VmState
 from vmtop.units import GIB, MIB
 from vmtop.viewmodel.columns import COLUMNS, Column, column
 from vmtop.viewmodel.tone import Tone
@@ -235,8 +235,8 @@ def test_a_filter_that_is_no_expression_hides_nothing_and_is_said() -> None:
     table = table_of(make_frame(3), filter_text="/(/")
     assert len(table.rows) == 3
     assert table.filter_error is not None
-    assert "without its )" in table.filter_error
-    with pytest.raises(UsageError, match="without its"):
+    assert "a ( is never closed" in table.filter_error
+    with pytest.raises(UsageError, match="is never closed"):
         check_filter("/(/")
     check_filter("(")
 
@@ -300,3 +300,31 @@ def test_the_head_of_the_column_that_sorts_stands_out() -> None:
     table = table_of(make_frame(3), sort_column="rss")
     heads = {each.id: line[0].tone for each, line in zip(table.columns, table.header(), strict=True)}
     assert [column_id for column_id, tone in heads.items() if tone is Tone.SORTED] == ["rss"]
+
+
+def test_a_filter_with_two_slashes_is_answered_with_how_it_is_written() -> None:
+    with pytest.raises(UsageError, match=r"begins with one slash, as in /\^web/"):
+        check_filter("//^web")
+
+
+def test_no_name_moves_when_its_vm_is_marked() -> None:
+    frame = make_frame([make_vm(name="web-1")])
+    texts = []
+    for marked in (frozenset[str](), frozenset({frame.vms[0].uuid})):
+        table = build_table(frame, UiState(marked=marked), Order(), 80, has_marks=True)
+        texts.append("".join(span.text for span in table.row_spans(table.rows[0])[0]))
+    assert texts[0].index("web-1") == texts[1].index("web-1") == 1
+    assert texts[1].startswith("*web-1")
+
+
+def test_a_table_without_marks_keeps_no_room_for_them() -> None:
+    table = build_table(make_frame([make_vm(name="web-1")]), UiState(), Order(), 80)
+    assert table.row_spans(table.rows[0])[0][0].text.startswith("web-1")
+
+
+def test_a_vm_that_was_migrated_away_says_that_it_moved() -> None:
+    gone = make_vm(state=VmState.SHUTOFF, domain_id=None, state_reason="migrated")
+    off = make_vm(uuid=vm_uuid(2), state=VmState.SHUTOFF, domain_id=None, state_reason="shutdown")
+    table = build_table(make_frame([gone, off]), UiState(columns=("name", "condition")), Order(), 80)
+    states = {vm.uuid: "".join(span.text for span in table.row_spans(vm)[1]).strip() for vm in table.rows}
+    assert states == {vm_uuid(1): "off, moved", vm_uuid(2): "off"}

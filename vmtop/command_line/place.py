@@ -28,6 +28,8 @@ class Console:
         self._stderr = stderr
         self.width = width
         self.has_unicode = has_unicode
+        self.is_screen = stdout.isatty()
+        """A person sees the output; else a file or program takes it, and no line has an end that must not be passed."""
         self._is_told_of_progress = stderr is not None and stderr.isatty()
         self._has_progress = False
 

@@ -103,8 +103,8 @@ def unknown_vm(text: str, where: str, names: tuple[str, ...]) -> UnknownVmError:
     hint = nearest(text, told)
     if len(told) > MOST_NAMED:
         guess, is_guess, _ = hint.partition("There are: ")
-        hint = guess.strip() if is_guess and guess else f"it has {len(told)} others"
-    return UnknownVmError(f"{where} has no VM that is called {text!r}: {hint}")
+        hint = guess.strip() if is_guess and guess else f"It has {len(told)} others."
+    return UnknownVmError(f"{where} has no VM that is called {text!r}. {hint}")
 
 
 class ReadOnlySource:

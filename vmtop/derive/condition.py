@@ -27,13 +27,19 @@ class Evidence(NamedTuple):
     policy: Policy
 
 
+MOVED = "the VM is off here: it was migrated to another host"
+"""The reason of a VM that is still defined where it came from."""
+
+
 def is_off(vm: VmSample) -> bool:
     """A VM without a QEMU process."""
     return vm.domain_id is None or vm.state is VmState.SHUTOFF
 
 
 def _off(seen: Evidence) -> str | None:
-    return "the VM is off" if is_off(seen.vm) and seen.vm.state is not VmState.CRASHED else None
+    if not is_off(seen.vm) or seen.vm.state is VmState.CRASHED:
+        return None
+    return MOVED if seen.vm.state_reason == "migrated" else "the VM is off"
 
 
 def _crashed(seen: Evidence) -> str | None:

@@ -238,6 +238,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
             verdicts=self._acting.verdicts,
             storage=self._lookups.storage,
             records=self._lookups.records,
+            running=self._lookups.running,
             recovery=self._lookups.recovery,
             verifying=self._lookups.verifying,
             faults=self._faults,
@@ -455,7 +456,8 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
         from vmtop.tui.screens.help import HelpScreen  # the first picture does not wait for it
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+            here = {active.binding.id for active in self.screen.active_bindings.values() if active.binding.id}
+            self.push_screen(HelpScreen(here))
 
     def action_toggle_pause(self) -> None:
         """Hold the view still, or show the present again."""

@@ -5,10 +5,11 @@ Importing this module does not import Textual: keys are checked without a screen
 
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vmtop.errors import UsageError
@@ -235,7 +236,7 @@ KEYS = (
         description="page of the VM or host",
         tooltip="Everything about the VM under the cursor in words and charts; on the header, about the host.",
         scope=Scope.TABLE,
-        hint="details",
+        hint="open",
     ),
     Key(
         id="filter",
@@ -255,6 +256,7 @@ KEYS = (
         description="clear the filter",
         tooltip="Show all VMs again.",
         scope=Scope.TABLE,
+        hint="all VMs",
     ),
     Key(
         id="sort-left",
@@ -330,6 +332,7 @@ KEYS = (
         description="mark the VM",
         tooltip="Mark the VM under the cursor, or take its mark away; actions are for all marked VMs together.",
         scope=Scope.TABLE,
+        hint="mark",
     ),
     Key(
         id="unmark-all",
@@ -339,6 +342,7 @@ KEYS = (
         description="unmark all",
         tooltip="Mark no VM any more.",
         scope=Scope.TABLE,
+        hint="unmark",
     ),
     Key(
         id="balloon-down",
@@ -379,6 +383,7 @@ KEYS = (
         description="statistics period",
         tooltip="Have a guest that sends no figures send them, and say whether that ends with vmtop.",
         scope=Scope.VM,
+        hint="period",
     ),
     Key(
         id="undo",
@@ -449,7 +454,7 @@ KEYS = (
         description="snapshots of the VM",
         tooltip="Show the snapshots of the VM: take one, revert to one, delete one.",
         scope=Scope.VM,
-        hint="snapshots",
+        hint="snapshot",
     ),
     Key(
         id="backups",
@@ -459,7 +464,7 @@ KEYS = (
         description="backups of the VM",
         tooltip="Show to which points in time the VM can be put back, and start a backup (k for keep a copy).",
         scope=Scope.VM,
-        hint="backups",
+        hint="backup",
     ),
     Key(
         id="audit",
@@ -479,6 +484,7 @@ KEYS = (
         description="inject a fault",
         tooltip="On a simulated host: show what can be made to go wrong with the VM or the host, to train on.",
         scope=Scope.VM,
+        hint="faults",
     ),
     Key(
         id="close",
@@ -660,7 +666,7 @@ KEYS = (
         description="words, charts or both",
         tooltip="On a page: show words, charts or both.",
         scope=Scope.DETAIL,
-        hint="words/charts",
+        hint="view",
     ),
 )
 
@@ -762,5 +768,64 @@ def _parse_key(text: str, binding_id: str) -> str:
 
 
 def hints(keys: Iterable[Key], *scopes: Scope) -> list[tuple[str, str]]:
-    """The first key and the word for the status line, of those that have one."""
-    return [(key.label.split()[0], key.hint) for scope in scopes for key in keys if key.hint and key.scope is scope]
+    """The first key and the word for the status line, of those that have one; the help comes last, where it stays."""
+    found = [key for scope in scopes for key in keys if key.hint and key.scope is scope]
+    return [_hint(key) for key in sorted(found, key=lambda key: key.id == HELP_ID)]
+
+
+class Pointed(StrEnum):
+    """What the next key would be for."""
+
+    VM = "vm"
+    MARKED = "marked"
+    """Several VMs."""
+    HOST = "host"
+
+
+HELP_ID = "help"
+_ACTING: Mapping[Pointed, tuple[str, ...]] = MappingProxyType(
+    {
+        Pointed.VM: ("balloon", "snapshots", "backups", "jobs", "audit", "quit", "undo"),
+        Pointed.MARKED: ("balloon", "balloon-down", "balloon-up", "unmark-all", "jobs", "audit", "quit", "undo"),
+        Pointed.HOST: ("jobs", "audit", "quit", "undo"),
+    }
+)
+_TABLE = ("filter", "sort-right", "reverse", "mark", "balloon-down", "balloon-up", "pause", "delay", "faults")
+_PAGE = ("next-vm", "balloon-down", "balloon-up", "pause", "faults")
+
+
+def table_hints(
+    keys: Iterable[Key], pointed: Pointed, *, first: Sequence[str] = (), drop: Container[str] = ()
+) -> list[tuple[str, str]]:
+    """Hints for the main screen, the most useful first.
+
+    Args:
+        keys: all keys.
+        pointed: what is under the cursor.
+        first: ids that are worth more than others now.
+        drop: ids of what makes no sense now.
+    """
+    opening = () if pointed is Pointed.MARKED else ("open",)
+    return _pick(keys, (*opening, *first, *_ACTING[pointed], *_TABLE), drop)
+
+
+def page_hints(
+    keys: Iterable[Key], pointed: Pointed, *, first: Sequence[str] = (), drop: Container[str] = ()
+) -> list[tuple[str, str]]:
+    """Hints for the page of a VM or of the host, likewise."""
+    return _pick(keys, ("back", "switch-parts", *first, *_ACTING[pointed], *_PAGE), drop)
+
+
+def scroll_keys(keys: Iterable[Key]) -> tuple[str, str]:
+    """What shows the lines before those in sight, and those after."""
+    by_id = {key.id: key.label.split()[0] for key in keys}
+    return by_id["page-up"], by_id["page-down"]
+
+
+def _pick(keys: Iterable[Key], ids: Sequence[str], drop: Container[str]) -> list[tuple[str, str]]:
+    by_id = {key.id: key for key in keys}
+    return [_hint(by_id[each]) for each in dict.fromkeys((*ids, HELP_ID)) if each not in drop]
+
+
+def _hint(key: Key) -> tuple[str, str]:
+    return key.label.split()[0], key.hint

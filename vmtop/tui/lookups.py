@@ -65,6 +65,8 @@ class Lookups:
         """Number of the last question about the audit that was answered."""
         self.records: tuple[AuditRecord, ...] | AuditError | None = None
         """The audit. None before it was asked for and read."""
+        self.running: frozenset[str] = frozenset()
+        """Ids of actions in it that went on when it was read."""
         self.storage: Mapping[str, StorageSample | ControlError] = {}
         """UUID -> disks, snapshots and checkpoints, as far as they were asked for and read."""
         self.recovery: Mapping[tuple[str, str], Recovery | ControlError] = {}
@@ -84,14 +86,19 @@ class Lookups:
         number = self._question
 
         def work() -> None:
+            from vmtop.actions.alive import find_running  # only for who looks at the audit
+
+            answer: tuple[AuditRecord, ...] | AuditError
+            running: frozenset[str] = frozenset()
             try:
-                answer: tuple[AuditRecord, ...] | AuditError = read()
+                answer = read()
+                running = find_running(answer)
             except AuditError as error:
                 answer = error
             with self._answering:
                 if number < self._answered:
                     return
-                self._answered, self.records = number, answer
+                self._answered, self.records, self.running = number, answer, running
             self._wake()
 
         self._spawn(work)

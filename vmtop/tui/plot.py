@@ -15,7 +15,7 @@ be, while ours stand above each other on one axis of time. Further ways around p
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
@@ -225,7 +225,11 @@ def _merge(fillings: Iterable[Filling | None]) -> list[Stem]:
     return stems
 
 
-def _edges(area: Levels) -> list[tuple[int, int] | None]:
+Edge = tuple[int, int] | None
+"""Lower and upper end of an area in a column; None where it is not known."""
+
+
+def _edges(area: Levels) -> list[Edge]:
     return [
         None if bottom is None or top is None else (bottom, top)
         for bottom, top in zip(area.bottoms or (), area.tops, strict=True)
@@ -249,12 +253,45 @@ def _fine_stems(areas: Sequence[Levels]) -> Iterator[list[Stem]]:
                 None if edge is None else ((edge[0] + 4) // 8, (edge[1] + 4) // 8, symbol, area.tone, None)
                 for edge in _edges(area)
             )
+    columns = [_settle(column) for column in zip(*(edges for _, edges in solids), strict=True)]
+    solids = [(tone, [column[index] for column in columns]) for index, (tone, _) in enumerate(solids)]
     for tone, edges in solids:
         yield _merge(None if edge is None else (-(-edge[0] // 8), edge[1] // 8, _SOLID, tone, None) for edge in edges)
         yield _merge(
             None if edge is None else _tip(edge, tone, [(other, ends[column]) for other, ends in solids])
             for column, edge in enumerate(edges)
         )
+
+
+@lru_cache(maxsize=4_096)
+def _settle(column: tuple[Edge, ...]) -> tuple[Edge, ...]:
+    """Move borders, by half a cell at most, so that no cell has more than one: it has two colours and no third.
+
+    Without that an area that is thinner than a cell would be in the legend and not in the picture.
+    """
+    borders = sorted({end for edge in column if edge is not None for end in edge})
+    moved = {border: border for border in borders}
+    for row, group in groupby((border for border in borders if border % 8), key=lambda border: border // 8):
+        inside = list(group)
+        if len(inside) > 1:
+            kept = min(inside, key=lambda border: _settling_cost(border, inside, row, column))
+            moved |= {border: _settled(border, kept, row) for border in inside}
+    return tuple([None if edge is None else (moved[edge[0]], moved[edge[1]]) for edge in column])
+
+
+def _settled(border: int, kept: int, row: int) -> int:
+    return border if border == kept else row * 8 if border < kept else row * 8 + 8
+
+
+def _settling_cost(kept: int, inside: Sequence[int], row: int, column: Iterable[Edge]) -> tuple[bool, int, int]:
+    """Whether it would move a border too far, how many areas it would hide, how far it would move borders."""
+    moved = {border: _settled(border, kept, row) for border in inside}
+    farthest = max(abs(there - border) for border, there in moved.items())
+    hidden = sum(
+        edge is not None and edge[0] < edge[1] and moved.get(edge[0], edge[0]) >= moved.get(edge[1], edge[1])
+        for edge in column
+    )
+    return farthest > 4, hidden, farthest
 
 
 def _tip(edge: tuple[int, int], tone: Tone, column: Sequence[tuple[Tone, tuple[int, int] | None]]) -> Filling | None:

@@ -157,6 +157,8 @@ class View(NamedTuple):
     """UUID -> what a screen asked for with `StorageAsked`, or why that cannot be read."""
     records: "tuple[AuditRecord, ...] | AuditError | None"
     """The audit, as of the last `RecordsAsked`, or why it cannot be read. None before it was read."""
+    running: frozenset[str]
+    """Ids of actions in it that went on when it was read, in this process or another one of this machine."""
     recovery: "Mapping[tuple[str, str], Recovery | ControlError]"
     """(folder, UUID) -> what a screen asked for with `RecoveryAsked`, or why that cannot be read."""
     verifying: Mapping[tuple[str, str], str]

@@ -12,6 +12,7 @@ from vmtop.actions.space import pool_words
 from vmtop.actions.verdict import BackupPreview, BalloonPreview, CheckpointPreview, Risk, SnapshotPreview, Verdict
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words, span_words
+from vmtop.units import KIB
 from vmtop.viewmodel.formats import (
     UNKNOWN_MARK,
     bar,
@@ -174,9 +175,12 @@ def _write_one(writer: _Writer, entry: Entry, frame: Frame) -> None:
 def _write_remarks(writer: _Writer, verdict: Verdict) -> None:
     if verdict.already:
         writer.write(verdict.already, Tone.NOTE)
-    for text in verdict.refusals:
+    refusals = tuple(dict.fromkeys(verdict.refusals))
+    for text in refusals:
         writer.write(text, Tone.HARD, Span("refused  ", Tone.HARD))
-    for text in verdict.warnings:
+    for text in dict.fromkeys(verdict.warnings):
+        if text in refusals:
+            continue
         writer.write(text, Tone.WARN, Span("! ", Tone.WARN))
     if verdict.needs_name and not verdict.is_refused:
         writer.write(f"{verdict.needs_name}: its name has to be typed", Tone.HARD, Span("! ", Tone.HARD))
@@ -264,7 +268,7 @@ _CONSISTENCY_TONES = {"complete": Tone.OK, "file systems": Tone.OK, "crash": Ton
 
 
 def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _frame: Frame) -> None:
-    writer.fact("writes", _at_most(preview.write_bytes))
+    writer.fact("writes", _at_most(preview.write_bytes, "next to nothing; from then on what the guest changes"))
     writer.fact("free there", _free(preview))
     pause = UNKNOWN_MARK if preview.pause_s is None else f"about {_pause_words(preview.pause_s)}"
     writer.fact("guest stands", pause)
@@ -274,7 +278,7 @@ def _write_snapshot(writer: _Writer, _entry: Entry, preview: SnapshotPreview, _f
 
 
 def _write_backup(writer: _Writer, _entry: Entry, preview: BackupPreview, _frame: Frame) -> None:
-    writer.fact("copies", _at_most(preview.write_bytes))
+    writer.fact("copies", _at_most(preview.write_bytes, "nothing: the guest changed nothing"))
     promised = promise_words(Promise(preview.promised_least_bytes, preview.promised_most_bytes))
     writer.fact("free there", f"{_free(preview)}{promised}")
     if preview.since is not None:
@@ -295,7 +299,9 @@ def _write_checkpoints(writer: _Writer, _entry: Entry, preview: CheckpointPrevie
     writer.fact("old backups", "stay as they are: a restore needs their files alone")
 
 
-def _at_most(amount_bytes: int | None) -> str:
+def _at_most(amount_bytes: int | None, nothing: str) -> str:
+    if amount_bytes is not None and amount_bytes < KIB:
+        return nothing
     return UNKNOWN_MARK if amount_bytes is None else f"at most {size_text(amount_bytes)}"
 
 

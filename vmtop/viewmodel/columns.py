@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
+from vmtop.derive.condition import MOVED
 from vmtop.derive.metrics import Condition, UsedSource, VmMetrics
 from vmtop.derive.overview import Overview
 from vmtop.errors import UsageError
@@ -235,7 +236,9 @@ def _name_spans(vm: VmMetrics, width: int, has_unicode: bool) -> Line:
 
 
 def _condition_text(vm: VmMetrics) -> str:
-    """The condition in a word, and how long a VM has been hung."""
+    """The condition in a word, how long a VM has been hung, and whether one that is off is elsewhere."""
+    if vm.reason == MOVED:
+        return "off, moved"
     if vm.condition is Condition.HUNG and vm.hung_s is not None:
         age = format_age(vm.hung_s)
         return f"hung {age[:-1]} {age[-1]}"
@@ -426,5 +429,5 @@ def column(column_id: str) -> Column:
     """
     found = _BY_ID.get(column_id.strip().lower())
     if found is None:
-        raise UsageError(f"there is no column {column_id!r}: {nearest(column_id.strip().lower(), _BY_ID)}")
+        raise UsageError(f"there is no column {column_id!r}. {nearest(column_id.strip().lower(), _BY_ID)}")
     return found

@@ -12,7 +12,15 @@ from vmtop.derive.words import duration_words, percent_words, rate_words, size_w
 from vmtop.model.policy import DEFAULT_POLICY, Policy
 from vmtop.model.sample import JobSample, KsmSample, Pressure, Sample, VmFacts, VmSample, VmState
 from vmtop.viewmodel.columns import CONDITION_TONES, format_job, limit_words
-from vmtop.viewmodel.formats import cell_width, cut_line, format_count, format_times, safe_text, wrap_text
+from vmtop.viewmodel.formats import (
+    cell_width,
+    cut_line,
+    format_count,
+    format_times,
+    line_width,
+    safe_text,
+    wrap_text,
+)
 from vmtop.viewmodel.summary import LEVEL_TONES
 from vmtop.viewmodel.tone import Line, Span, Tone
 
@@ -102,9 +110,14 @@ class _Writer:
         return tuple(cut_line(line, self._width, self._has_unicode) for line in self._lines)
 
     def head(self, name: str, word: str, tone: Tone, reason: str) -> None:
-        """What this is, how it is, and why."""
-        self._write(Span("", Tone.NORMAL), name, Tone.NAME)
-        self._write(Span(f"{word}  ", tone), reason, Tone.NORMAL)
+        """What this is, how it is, and why; in one line where that fits."""
+        shown, why = (safe_text(text, self._has_unicode) for text in (name, reason))
+        line = (Span(shown, Tone.NAME), Span("  ", Tone.NORMAL), Span(word, tone), Span(f"  {why}", Tone.NORMAL))
+        if line_width(line) <= self._width:
+            self._lines.append(line)
+        else:
+            self._write(Span("", Tone.NORMAL), name, Tone.NAME)
+            self._write(Span(f"{word}  ", tone), reason, Tone.NORMAL)
 
     def sections(self, sections: Iterable[_Section]) -> None:
         """Titles with their facts; what has none is left out."""

@@ -71,6 +71,8 @@ class KeyHelp(NamedTuple):
     keys: str
     """As written on the keyboard: "q, F10"."""
     does: str
+    is_here: bool = True
+    """It works on the page from which the help was opened."""
 
 
 def build_help(
@@ -83,8 +85,9 @@ def build_help(
 ) -> tuple[Line, ...]:
     """Lines of at most `width` cells."""
     lines: list[Line] = []
-    if keys:
-        lines += _section("Keys", [(key.keys, Tone.KEY, key.does) for key in keys], width)
+    for title, is_here in (("Keys here", True), ("Keys of other pages", False)):
+        entries = [(key.keys, Tone.KEY, key.does) for key in keys if key.is_here is is_here]
+        lines += _section(title, entries, width) if entries else []
     lines += _section(
         "Columns, and what --sort and --columns call them",
         [(f"{each.title:<8} {each.id}", Tone.NAME, _column_words(each)) for each in columns],

@@ -99,7 +99,7 @@ def parse_pattern(text: str) -> Pattern:
     reader = _Reader(text)
     build = _alternatives(reader)
     if not reader.at_end:
-        raise reader.error("a ) without its (")
+        raise reader.error("a ) was never opened")
     program = [_Step(())]
     first = build(program, _FOUND)
     return Pattern(program, first)
@@ -229,7 +229,7 @@ def _group(reader: _Reader) -> _Build:
         raise reader.error("a filter knows no (?...)")
     inside = _alternatives(reader)
     if not reader.take(")"):
-        raise reader.error("a ( without its )")
+        raise reader.error("a ( is never closed")
     return inside
 
 
@@ -272,7 +272,7 @@ def _class(reader: _Reader) -> _Test:
 def _member(reader: _Reader) -> _Test:
     first = reader.take()
     if not first:
-        raise reader.error("a [ without its ]")
+        raise reader.error("a [ is never closed")
     if first == "\\":
         return _escape(reader)
     if reader.peek() != "-" or reader.peek(2) in ("-", "-]"):

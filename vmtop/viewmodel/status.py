@@ -1,9 +1,9 @@
-"""The last line of the screen: what changes the view, which keys there are, how often is read."""
+"""The last lines of the screen: what happened, what changes the view, which keys there are, how often is read."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vmtop.viewmodel.formats import cell_width, fit, format_duration, safe_text
+from vmtop.viewmodel.formats import cell_width, cut_line, fit, format_duration, safe_text, wrap_text
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.ui_state import UiState
 
@@ -11,12 +11,15 @@ LATE_TIMES = 1.25
 """A reading that takes longer than the pause makes the interval longer than asked; from here on the line says so."""
 
 _FILTER_CELLS = 24
+_PACE_CELLS = 100
+"""From this width on the line says how often is read."""
+_HINT_GAP = "  "
 
 _BAD = frozenset({Tone.WARN, Tone.HARD, Tone.CRITICAL})
 
 
 class Notice(NamedTuple):
-    """Something to be said in the status line; it may hold foreign text."""
+    """Something to be said above the status line; it may hold foreign text."""
 
     text: str
     tone: Tone
@@ -35,7 +38,6 @@ def build_status(
     filter_error: str | None,
     hints: Sequence[tuple[str, str]],
     width: int,
-    notice: Notice | None = None,
 ) -> Line:
     """One line of exactly `width` cells.
 
@@ -43,33 +45,66 @@ def build_status(
         state: what the operator chose.
         interval_s: time between the last two readings, as it really was. None before the second.
         paused_s: for how long the view has been held. None while it moves.
-        filter_error: why the filter cannot be used.
-        hints: keys and what they do, most important first; as many are shown as fit.
+        filter_error: why the filter cannot be used; only marks it here.
+        hints: keys and what they do, most important first; as many are shown as fit, and the last one always.
         width: cells.
-        notice: stands before the hints, which get what room it leaves.
     """
     notes = _notes(state, paused_s, filter_error)
-    if notice is not None:
-        room = max(0, width - sum(cell_width(span.text) for span in notes))
-        return _cut((*notes, *_said(notice, hints, room, state.has_unicode)), width)
-    pace = _pace(state.delay_s, interval_s)
-    room = width - sum(cell_width(span.text) for span in (*notes, pace))
+    pace = _pace(state.delay_s, interval_s, width)
+    room = width - sum(cell_width(span.text) for span in (*notes, *pace))
     if room < 0:
-        return _cut((*notes, pace), width)
+        return _cut((*notes, *pace), width)
     keys = _keys(hints, room)
     gap = room - sum(cell_width(span.text) for span in keys)
-    return (*notes, *keys, Span(" " * gap, Tone.NORMAL), pace)
+    return (*notes, *keys, Span(" " * gap, Tone.NORMAL), *pace)
 
 
-def build_page_status(
-    hints: Sequence[tuple[str, str]], *, width: int, notice: Notice | None = None, has_unicode: bool = True
-) -> Line:
-    """The last line of a page above the table: keys, which come first here, and a notice; exactly `width` cells."""
+def build_page_status(hints: Sequence[tuple[str, str]], *, width: int) -> Line:
+    """The last line of a page above the table: keys, of which the last one always stays; exactly `width` cells."""
     keys = _keys(hints, width)
-    if notice is not None:
-        room = width - sum(cell_width(span.text) for span in keys)
-        return (*keys, Span(fit(notice.text, room, has_unicode=has_unicode), notice.tone)) if room else keys
     return (*keys, Span(" " * (width - sum(cell_width(span.text) for span in keys)), Tone.NORMAL))
+
+
+def build_notice(notice: Notice, *, width: int, rows: int, has_unicode: bool = True) -> tuple[Line, ...]:
+    """A notice in at most `rows` lines; what does not fit even then ends in an ellipsis."""
+    lines = wrap_text(safe_text(notice.text, has_unicode), width)
+    shown = [*lines[: rows - 1], " ".join(lines[rows - 1 :])] if len(lines) > rows else lines
+    return tuple(cut_line((Span(line, notice.tone),), width, has_unicode) for line in shown)
+
+
+def notice_rows(terminal_rows: int) -> int:
+    """Lines to spend on a notice at most on a screen of this height: 2 of 15, 3 of 24, never more than 4."""
+    return max(1, min(4, terminal_rows // 7))
+
+
+def build_more(seen: tuple[int, int, int], keys: tuple[str, str], *, width: int, has_unicode: bool = True) -> Line:
+    """A rule below lines of which not all are in sight, exactly `width` cells.
+
+    Args:
+        seen: numbers of the first and last line in sight, and of all lines.
+        keys: what shows those before and those after.
+        width: cells.
+        has_unicode: characters beyond ASCII may be used.
+    """
+    first, last, all_lines = seen
+    back, on = keys
+    dash = "─" if has_unicode else "-"
+    spans = [Span(f"{dash * 2} lines {first}-{last} of {all_lines}  ", Tone.DIM)]
+    if last < all_lines:
+        spans += [Span(on, Tone.KEY), Span(" more  ", Tone.DIM)]
+    if first > 1:
+        spans += [Span(back, Tone.KEY), Span(" back  ", Tone.DIM)]
+    room = width - sum(cell_width(span.text) for span in spans)
+    return _cut((*spans, Span(dash * max(0, room), Tone.DIM)), width)
+
+
+def build_place(seen: tuple[int, int, int], keys: tuple[str, str]) -> Line:
+    """Which lines of a list are in sight and what shows the others; nothing while all are. Arguments as above."""
+    first, last, all_lines = seen
+    if last < 1 or last - max(1, first) + 1 >= all_lines:
+        return ()
+    key, word = (keys[1], "more") if last < all_lines else (keys[0], "back")
+    return Span(f"{first}-{last}/{all_lines}  ", Tone.DIM), Span(key, Tone.KEY), Span(f" {word}", Tone.DIM)
 
 
 def build_emptiness(state: UiState, width: int) -> Line:
@@ -89,36 +124,41 @@ def _notes(state: UiState, paused_s: float | None, filter_error: str | None) -> 
         if cell_width(shown) > _FILTER_CELLS:
             shown = fit(shown, _FILTER_CELLS, has_unicode=state.has_unicode)
         spans += [Span("/", Tone.KEY), Span(shown, Tone.WARN if filter_error else Tone.NAME), Span("  ", Tone.NORMAL)]
-    if filter_error:
-        spans += [Span(f"{safe_text(filter_error, state.has_unicode)}  ", Tone.WARN)]
     return tuple(spans)
 
 
-def _said(notice: Notice, hints: Sequence[tuple[str, str]], room: int, has_unicode: bool) -> Line:
-    """A notice in at most `room` cells, and hints in what it leaves; exactly `room` cells."""
-    shown = safe_text(notice.text, has_unicode)
-    gap = room - cell_width(shown) - 2
-    if gap <= 0:
-        return (Span(fit(shown, room, has_unicode=has_unicode), notice.tone),)
-    keys = _keys(hints, gap)
-    gap -= sum(cell_width(span.text) for span in keys)
-    return (Span(f"{shown}  ", notice.tone), *keys, Span(" " * gap, Tone.NORMAL))
-
-
-def _pace(delay_s: float, interval_s: float | None) -> Span:
+def _pace(delay_s: float, interval_s: float | None, width: int) -> Line:
+    """How often is read. Where room is short keys are worth more, unless it is not as often as asked."""
     if interval_s is not None and interval_s > LATE_TIMES * delay_s:
-        return Span(f" every {interval_s:.1f} s, not {delay_s:g} s", Tone.WARN)
-    return Span(f" every {delay_s:g} s", Tone.DIM)
+        return (Span(f" every {interval_s:.1f} s, not {delay_s:g} s", Tone.WARN),)
+    return (Span(f" every {delay_s:g} s", Tone.DIM),) if width >= _PACE_CELLS else ()
 
 
 def _keys(hints: Sequence[tuple[str, str]], room: int) -> Line:
+    """As many as fit, from the first on, and the last one."""
+    if not hints:
+        return ()
+    *others, last = hints
+    room -= _hint_cells(last) - len(_HINT_GAP)
+    if room < 0:
+        return ()
     spans: list[Span] = []
-    for key, does in hints:
-        room -= cell_width(key) + cell_width(does) + 3
+    for hint in others:
+        room -= _hint_cells(hint)
         if room < 0:
             break
-        spans += [Span(key, Tone.KEY), Span(f" {does}  ", Tone.DIM)]
-    return tuple(spans)
+        spans += _hint_spans(hint, _HINT_GAP)
+    return (*spans, *_hint_spans(last, ""))
+
+
+def _hint_cells(hint: tuple[str, str]) -> int:
+    key, does = hint
+    return cell_width(key) + 1 + cell_width(does) + len(_HINT_GAP)
+
+
+def _hint_spans(hint: tuple[str, str], gap: str) -> Line:
+    key, does = hint
+    return Span(key, Tone.KEY), Span(f" {does}{gap}", Tone.DIM)
 
 
 def _cut(spans: Line, width: int) -> Line:

@@ -3,6 +3,7 @@
 Figures inside a block have a fixed width, so that nothing wanders from one reading to the next.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from heapq import nsmallest
@@ -54,6 +55,10 @@ _ROOMY = 120
 """From this width on figures have their full names."""
 _TALL = 8
 """From so many lines on there may be two for who is in trouble."""
+_AFTER_LEVEL = "  "
+_IN_BRACKETS = re.compile(r" \([^()]*\)")
+_LEAST_SPLIT_ROWS = 3
+"""With fewer lines the cause has only one: that nothing can be read takes the others."""
 _CAUSE_CELLS = 72
 """Room for a level and its cause; what stands beside them must leave as much, or it would come and go with them."""
 
@@ -72,8 +77,9 @@ class _Worth(IntEnum):
     FAILURE_TEXT = 9
     BAR = 10
     WHO = 11
-    VERDICT = 12
-    FAILURE = 13
+    CAUSE = 12
+    VERDICT = 13
+    FAILURE = 14
 
 
 class _Seen(NamedTuple):
@@ -159,13 +165,13 @@ def _frame_blocks(seen: _Seen) -> list[Block]:
     identity = _identity(seen)
     badges = _badges(seen)
     has_room = _CAUSE_CELLS + line_width(identity) + line_width(badges) <= seen.width
-    verdict = _verdict(host, (*identity, *badges) if has_room else badges, has_unicode)
+    verdict = _verdict(seen, (*identity, *badges) if has_room else badges)
     parts = _memory_parts(host)
     memory_bar, legend = _bar_block(host, parts, has_unicode), _legend_block(parts, has_unicode)
     is_wide = memory_bar.least + len(GAP) + legend.least <= seen.width
     overcommit = _overcommit_block(host, seen.width)
     return [
-        verdict,
+        *verdict,
         *_who_blocks(seen),
         *(_notice_block(notice, has_unicode) for notice in sample.notices),
         *((memory_bar, legend, overcommit) if is_wide else (memory_bar, overcommit, legend)),
@@ -191,20 +197,36 @@ def _faded(block: Block) -> Block:
     return block._replace(draw=draw)
 
 
-def _verdict(host: HostMetrics, right: Line, has_unicode: bool) -> Block:
-    """The level and its cause, and at the right end what is said beside."""
+def _verdict(seen: _Seen, right: Line) -> list[Block]:
+    """The level and its cause, and at the right end what is said beside; a long cause goes on in a line of its own."""
+    host, has_unicode = seen.frame.host, seen.state.has_unicode
     word = "UNKNOWN" if host.level is None else host.level.word.upper()
-    cause = safe_text(host.cause, has_unicode)
-    left = (Span(word, LEVEL_TONES[host.level]), Span(f"  {cause}", Tone.NORMAL))
+    level = Span(word, LEVEL_TONES[host.level])
     beside = line_width(right)
     gap = len(GAP) if right else 0
+    room = max(0, seen.width - cell_width(word) - len(_AFTER_LEVEL) - gap - beside)
+    cause, rest = _split_cause(safe_text(host.cause, has_unicode), room, seen.rows)
+    left = (level, Span(f"{_AFTER_LEVEL}{cause}", Tone.NORMAL))
 
     def draw(width: int) -> Line:
         shown = cut_line(left, width - beside - gap, has_unicode)
         return (*shown, Span(" " * (width - beside - line_width(shown)), Tone.NORMAL), *right)
 
     least = line_width(left) + gap + beside
-    return Block(worth=_Worth.VERDICT, least=least, draw=draw, does_stretch=True, is_alone=True)
+    first = Block(worth=_Worth.VERDICT, least=least, draw=draw, does_stretch=True, is_alone=True)
+    more = (Span(" " * (len(word) + len(_AFTER_LEVEL)), Tone.NORMAL), Span(rest, Tone.NORMAL))
+    return [first, *([fixed_block(_Worth.CAUSE, more, is_alone=True)] if rest else [])]
+
+
+def _split_cause(cause: str, room: int, rows: int) -> tuple[str, str]:
+    """The cause in so many cells, and the rest of it; what stands in brackets goes before anything is cut."""
+    if cell_width(cause) <= room:
+        return cause, ""
+    brief = _IN_BRACKETS.sub("", cause)
+    if cell_width(brief) <= room or rows < _LEAST_SPLIT_ROWS:
+        return brief, ""
+    first, *others = wrap_text(cause, room)
+    return first, " ".join(others)
 
 
 def _badges(seen: _Seen) -> Line:

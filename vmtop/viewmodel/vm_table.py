@@ -37,8 +37,9 @@ _LONGEST_BAR = 41
 _FITTING_NAME = 21
 """Room that long names may take from other columns."""
 
-MARK = "* "
-"""Stands before the name of a VM that is marked for the next action."""
+MARK = "*"
+"""Stands before the name of a VM that is marked for the next action; where VMs can be marked, every name has a cell for
+it."""
 
 NONE_STALLED: frozenset[JobKind] = frozenset()
 NO_TARGETS: "Mapping[str, Target]" = MappingProxyType({})
@@ -199,6 +200,9 @@ class TableView:
     stalled: "Mapping[str, frozenset[JobKind]]"
     """UUID -> jobs that stand still."""
 
+    has_marks: bool
+    """There is a cell for `MARK` before each name."""
+
     def header(self) -> list[Line]:
         """Titles, one line for each of `columns`."""
         return [self._title(each, width) for each, width in zip(self.columns, self.widths, strict=True)]
@@ -207,17 +211,26 @@ class TableView:
         is_sorted = each.id == self.state.sort_column
         is_descending = self.state.is_reversed is each.is_ascending
         marks = ("▲", "▼") if self.state.has_unicode else ("^", "v")
-        text = each.title + (marks[is_descending] if is_sorted else " ")
+        text = self._beside_mark(each, each.title) + (marks[is_descending] if is_sorted else " ")
         title = text.ljust(width) if each.is_left else f"{text} ".rjust(width)
         return (Span(title, Tone.SORTED if is_sorted else Tone.TITLE),)
+
+    def _beside_mark(self, each: Column, text: str) -> str:
+        return f" {text}" if self.has_marks and each.id == "name" else text
 
     def row_spans(self, vm: VmMetrics, first: int = 1, last: int | None = None) -> list[Line]:
         """Cells of one row: the name, and those of `columns[first:last]`."""
         has_unicode = self.state.has_unicode
         extras = self.extras(vm)
-        if not any(extras):
-            return [each.spans(vm, width, has_unicode) for each, width in self._drawn(first, last)]
-        return [self._extra_spans(each, vm, width, extras) for each, width in self._drawn(first, last)]
+        (name, width), *others = self._drawn(first, last)
+        if extras.target is None and not extras.stalled:
+            cells = [each.spans(vm, width, has_unicode) for each, width in others]
+        else:
+            cells = [self._extra_spans(each, vm, width, extras) for each, width in others]
+        if not self.has_marks:
+            return [name.spans(vm, width, has_unicode), *cells]
+        mark = Span(MARK, Tone.SORTED) if extras.is_marked else Span(" " * len(MARK), Tone.NORMAL)
+        return [(mark, *name.spans(vm, width - len(MARK), has_unicode)), *cells]
 
     def extras(self, vm: VmMetrics) -> RowExtras:
         """What the row of a VM shows besides."""
@@ -227,8 +240,6 @@ class TableView:
 
     def _extra_spans(self, each: Column, vm: VmMetrics, width: int, extras: RowExtras) -> Line:
         has_unicode = self.state.has_unicode
-        if each.id == "name" and extras.is_marked:
-            return (Span(MARK, Tone.SORTED), *each.spans(vm, width - len(MARK), has_unicode))
         if each.id == "memory" and extras.target is not None:
             from vmtop.viewmodel.target import target_spans  # only where something was asked for
 
@@ -252,16 +263,27 @@ class TableView:
 
 
 def build_table(
-    frame: Frame, state: UiState, order: Order, width: int | None, targets: "Mapping[str, Target]" = NO_TARGETS
+    frame: Frame,
+    state: UiState,
+    order: Order,
+    width: int | None,
+    targets: "Mapping[str, Target]" = NO_TARGETS,
+    *,
+    has_marks: bool = False,
 ) -> TableView:
     """The table for a screen of `width` cells; None gives every column its place, for output that is no screen.
+
+    `has_marks` keeps a cell before each name, so that no name moves when its VM is marked.
 
     Raises:
         UsageError: `state` names a column that does not exist.
     """
     rows, filter_error = select_rows(frame, state, order)
     columns, widths, fitting = _lay_out(
-        _enabled_columns(state), _name_width(frame.roster.names), width, bool(state.columns)
+        _enabled_columns(state),
+        _name_width(frame.roster.names, len(MARK) if has_marks else 0),
+        width,
+        bool(state.columns),
     )
     return TableView(
         columns=columns,
@@ -273,6 +295,7 @@ def build_table(
         state=state,
         targets=targets,
         stalled=_stalled_jobs(frame),
+        has_marks=has_marks,
     )
 
 
@@ -291,9 +314,9 @@ def _enabled_columns(state: UiState) -> tuple[Column, ...]:
 
 
 @lru_cache(maxsize=2)
-def _name_width(names: tuple[str, ...]) -> int:
+def _name_width(names: tuple[str, ...], mark_cells: int) -> int:
     longest = max((len(name) if name.isascii() else cell_width(safe_text(name)) for name in names), default=0)
-    return max(column("name").width, min(longest + 1, _LONGEST_NAME))
+    return max(column("name").width, min(longest + 1 + mark_cells, _LONGEST_NAME))
 
 
 def _lay_out(
@@ -345,8 +368,13 @@ def check_filter(text: str) -> None:
 
 @lru_cache(maxsize=8)
 def _matcher(text: str) -> _Matcher:
+    if text.startswith("//"):
+        raise UsageError("a regular expression begins with one slash, as in /^web/")
     if text.startswith("/"):
-        pattern = parse_pattern(text[1:].removesuffix("/"))
+        try:
+            pattern = parse_pattern(text[1:].removesuffix("/"))
+        except UsageError as error:
+            raise UsageError(f"the regular expression cannot be used: {error}") from None
         return lru_cache(maxsize=32_768)(pattern.search)
     wanted = text.casefold()
     return lambda name: wanted in name.casefold()

@@ -122,7 +122,7 @@ def test_it_keeps_the_contract_of_all_backends() -> None:
 
 
 def test_an_unknown_scenario_is_refused_at_once() -> None:
-    with pytest.raises(UsageError, match="did you mean 'overcommit'"):
+    with pytest.raises(UsageError, match="Did you mean 'overcommit'"):
         SimulatorBackend("overcomit", clock=HeldClock())
 
 

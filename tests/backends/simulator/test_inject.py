@@ -109,7 +109,7 @@ def test_what_cannot_happen_to_a_vm_now_is_refused_with_the_reason(fault: str, p
 @pytest.mark.parametrize(
     ("fault", "target", "reason"),
     [
-        ("stats-stael", None, "no fault is called 'stats-stael': did you mean 'stats-stale'"),
+        ("stats-stael", None, "no fault is called 'stats-stael'. Did you mean 'stats-stale'"),
         ("paused", None, "paused happens to a VM: choose one"),
         ("paused", "00000000-0000-4000-8000-000000000099", "no VM has the UUID"),
         ("slow-swap", "00000000-0000-4000-8000-000000000001", "happens to the host"),

@@ -390,7 +390,7 @@ def test_demand_does_not_depend_on_who_else_is_there() -> None:
 
 
 def test_an_unknown_scenario_is_answered_with_the_nearest_and_all() -> None:
-    with pytest.raises(UsageError, match="no scenario is called 'swap-trash': did you mean 'swap-thrash'\\?") as error:
+    with pytest.raises(UsageError, match=r"no scenario is called 'swap-trash'\. Did you mean 'swap-thrash'\?") as error:
         find_scenario("swap-trash")
     assert all(name in str(error.value) for name in scenario_names())
 

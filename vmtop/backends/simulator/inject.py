@@ -51,7 +51,7 @@ class Injector:
             self._course.begin_on_guest(world, GUEST_FAULTS[fault_id], guest)
             return
         if fault_id not in HOST_FAULTS:
-            raise ControlError(f"no fault is called {fault_id!r}: {nearest(fault_id, [*GUEST_FAULTS, *HOST_FAULTS])}")
+            raise ControlError(f"no fault is called {fault_id!r}. {nearest(fault_id, [*GUEST_FAULTS, *HOST_FAULTS])}")
         if uuid is not None:
             raise ControlError(f"{fault_id} happens to the host, not to a VM")
         reason = HOST_FAULTS[fault_id].obstacle(world)

@@ -356,7 +356,7 @@ def find_scenario(name: str) -> Scenario:
     """
     if name in SCENARIOS:
         return SCENARIOS[name]
-    raise UsageError(f"no scenario is called {name!r}: {nearest(name, SCENARIOS)}")
+    raise UsageError(f"no scenario is called {name!r}. {nearest(name, SCENARIOS)}")
 
 
 def scenario_names() -> tuple[str, ...]:

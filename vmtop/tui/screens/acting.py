@@ -1,5 +1,6 @@
 """Keys that act on VMs, for every screen that has some."""
 
+from vmtop.derive.metrics import Condition, VmMetrics
 from vmtop.tui.messages import (
     AuditOpened,
     BackupsOpened,
@@ -11,9 +12,36 @@ from vmtop.tui.messages import (
     SnapshotsOpened,
     UndoAsked,
 )
-from vmtop.tui.view import ViewScreen
+from vmtop.tui.view import View, ViewScreen
 from vmtop.viewmodel.status import Notice
 from vmtop.viewmodel.tone import Tone
+
+_OF_BALLOONS = frozenset({"balloon", "balloon-down", "balloon-up"})
+_CHANGING = _OF_BALLOONS | {"mark", "undo", "period"}
+_WITHOUT_BALLOON = frozenset({Condition.OFF, Condition.CRASHED, Condition.NO_BALLOON})
+
+
+def useless_keys(view: View, vm: VmMetrics | None) -> frozenset[str]:
+    """Ids of keys that do nothing here, or nothing for this VM; they still say so when they are pressed."""
+    useless: frozenset[str] = frozenset() if view.faults is not None else frozenset({"faults"})
+    if view.is_readonly:
+        useless |= _CHANGING
+    if vm is not None and vm.condition in _WITHOUT_BALLOON:
+        useless |= _OF_BALLOONS
+    return useless
+
+
+def urgent_keys(view: View, vm: VmMetrics | None) -> tuple[str, ...]:
+    """Ids of keys that are worth more now: undo after a change, and the period of a guest that sends no figures."""
+    urgent = []
+    if vm is not None and vm.condition is Condition.NO_STATS:
+        urgent.append("period")
+    if view.actions:
+        from vmtop.actions.audit import UNDOABLE  # the first picture does not wait for it
+
+        if any(action.outcome is not None and action.command.action in UNDOABLE for action in view.actions):
+            urgent.append("undo")
+    return tuple(urgent)
 
 
 class ActingScreen(ViewScreen):

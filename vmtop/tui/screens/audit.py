@@ -44,9 +44,19 @@ class AuditScreen(ListScreen):
             return make_page(plain(build_note(str(view.records), width, Tone.HARD, has_unicode=has_unicode)))
         if view.records is None:
             return make_page(plain(build_note("reading the audit ...", width)))
-        return build_audit(tuple(self._entries.values()), width=width, has_unicode=has_unicode)
+        entries = tuple(self._entries.values())
+        return build_audit(entries, width=width, has_unicode=has_unicode, running=self._going(view))
+
+    def _going(self, view: View) -> Mapping[str, float]:
+        """Id -> for how many seconds it has gone on."""
+        now_s = self.now_s(view)
+        others = {each: now_s - self._entries[each].began.time_s for each in view.running if each in self._entries}
+        return others | {action.id: action.elapsed_s for action in view.actions if action.outcome is None}
 
     def make_more(self, view: View, width: int) -> Sequence[Line]:
         """The action under the cursor in full."""
         entry = None if self.key is None else self._entries.get(self.key)
-        return () if entry is None else build_entry(entry, width=width, has_unicode=view.state.has_unicode)
+        if entry is None:
+            return ()
+        running_s = self._going(view).get(entry.began.id)
+        return build_entry(entry, width=width, has_unicode=view.state.has_unicode, running_s=running_s)

@@ -8,15 +8,16 @@ from textual.app import ComposeResult
 from vmtop.actions.command import Command, SetBalloon, StartBackup
 from vmtop.actions.situation import find_subject
 from vmtop.derive.frame import Frame
-from vmtop.tui.keymap import Key, Scope, bindings, hints
+from vmtop.tui.keymap import Key, Scope, bindings, hints, scroll_keys
 from vmtop.tui.messages import CommandConfirmed, VerdictAsked
 from vmtop.tui.view import View, ViewScreen
 from vmtop.tui.widgets.lines import TextLines
+from vmtop.tui.widgets.notice_lines import NoticeLines
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.vm_table import VmTable
 from vmtop.viewmodel.card import Entry, build_card, make_entries
-from vmtop.viewmodel.formats import safe_text
-from vmtop.viewmodel.status import build_page_status
+from vmtop.viewmodel.formats import line_width, safe_text
+from vmtop.viewmodel.status import build_more, build_page_status
 from vmtop.viewmodel.summary import summary_rows
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.vm_table import build_table
@@ -54,6 +55,8 @@ class ConfirmScreen(ViewScreen):
         self._naming: Entry | None = None
         """Whose name the prompt asks for. None while it asks for none."""
         self._shown: tuple[Line, ...] = ()
+        self._room_rows = 0
+        """Lines of the card that can be seen at once."""
         self._hints: list[tuple[str, str]] = []
         self._is_patient = False
         """The card waits a moment for an answer before it says that it waits: a flicker tells nobody anything."""
@@ -63,6 +66,7 @@ class ConfirmScreen(ViewScreen):
         self._vms = VmTable()
         self._rule = TextLines(id="rule")
         self._card = TextLines(id="card")
+        self._notice = NoticeLines(id="notice")
         self._prompt = Prompt()
         self._status = TextLines(id="status")
 
@@ -122,11 +126,12 @@ class ConfirmScreen(ViewScreen):
     # -- drawing
 
     def compose(self) -> ComposeResult:
-        """The host, the table, the card, what is typed, the keys."""
+        """The host, the table, the card, what happened, what is typed, the keys."""
         yield self._summary
         yield self._vms
         yield self._rule
         yield self._card
+        yield self._notice
         yield self._prompt
         yield self._status
 
@@ -185,8 +190,9 @@ class ConfirmScreen(ViewScreen):
     def _draw(self, view: View) -> None:
         width, height = self.app.size
         has_unicode = view.state.has_unicode
-        prompt_rows = 1 if self._prompt.display else 0
-        most = height - 3 - prompt_rows  # a line about the host, the rule, the keys
+        prompt_rows = self._prompt.rows if self._prompt.display else 0
+        said_rows = self._notice.show_notice(view.notice, view.palette, self.app.size, has_unicode=has_unicode)
+        most = max(1, height - 3 - prompt_rows - said_rows)  # a line about the host, the rule, the keys
         is_judged = all(entry.verdict is not None for entry in self._entries)
         card, is_waiting = self._shown, self._is_patient and not is_judged and bool(self._shown)
         if view.frame is not None and not is_waiting:
@@ -205,15 +211,15 @@ class ConfirmScreen(ViewScreen):
         self._card.styles.height = card_rows if self._vms.display else "1fr"
         self._summary.show_lines(head, view.palette)
         if self._vms.display and view.frame is not None:
-            table = build_table(view.frame, view.state, view.order, width, view.targets)
+            table = build_table(view.frame, view.state, view.order, width, view.targets, has_marks=True)
             self._vms.show_table(table, view.palette, is_stale=view.is_stale)
-        self._rule.show_lines((self._make_rule(width, has_unicode),), view.palette)
-        self._shown = card
+        self._shown, self._room_rows = card, card_rows if self._vms.display else most
+        self._draw_rule(view)
         self._card.show_lines(card, view.palette)
         if not is_waiting:
             scopes = (Scope.CARD,) if self._prompt.display else self.SCOPES
             self._hints = hints(self._useful_keys(view), *scopes)
-        status = build_page_status(self._hints, width=width, notice=view.notice, has_unicode=has_unicode)
+        status = build_page_status(self._hints, width=width)
         self._status.show_lines((status,), view.palette)
 
     def _useful_keys(self, view: View) -> list[Key]:
@@ -230,14 +236,26 @@ class ConfirmScreen(ViewScreen):
         )
         return {*([] if can_confirm else ["confirm"]), *([] if can_insist else ["toggle_force"])}
 
-    def _make_rule(self, width: int, has_unicode: bool) -> Line:
+    def _draw_rule(self, view: View) -> None:
+        """The title of the card, and what of it is in sight, where not all is."""
+        width, has_unicode = self.app.size.width, view.state.has_unicode
         dash = "─" if has_unicode else "-"
-        title = safe_text(self.make_title(), has_unicode)
-        return (
-            Span(f"{dash * 2} ", Tone.DIM),
-            Span(title, Tone.SORTED),
-            Span(f" {dash * width}", Tone.DIM),
-        )
+        title = (Span(f"{dash * 2} ", Tone.DIM), Span(safe_text(self.make_title(), has_unicode), Tone.SORTED))
+        all_rows, room = len(self._shown), self._room_rows
+        first = min(self._card.top, max(0, all_rows - room)) + 1
+        end: Line = (Span(f" {dash * width}", Tone.DIM),)
+        if all_rows > room:
+            seen = first, min(all_rows, first + room - 1), all_rows
+            more = build_more(
+                seen, scroll_keys(view.keys), width=max(0, width - line_width(title) - 1), has_unicode=has_unicode
+            )
+            end = (Span(" ", Tone.DIM), *more)
+        self._rule.show_lines(((*title, *end),), view.palette)
+
+    def on_text_lines_scrolled(self) -> None:
+        """Other lines of the card are in sight."""
+        if self._view is not None:
+            self._draw_rule(self._view)
 
     # -- keys
 
@@ -305,7 +323,10 @@ class ConfirmScreen(ViewScreen):
 
     def complain(self, complaint: str) -> None:
         """Say what is wrong with what was typed; nothing takes that back."""
+        rows = self._prompt.rows
         self._prompt.complain(complaint)
+        if self._prompt.rows != rows and self._view is not None:
+            self._draw(self._view)
 
     def on_prompt_edited(self, message: Prompt.Edited) -> None:
         """Take it in while it is typed."""

@@ -8,16 +8,18 @@ from textual.containers import Container
 from textual.geometry import clamp
 
 from vmtop.derive.frame import Frame
-from vmtop.tui.keymap import Scope, bindings, hints
+from vmtop.derive.metrics import VmMetrics
+from vmtop.tui.keymap import Pointed, Scope, bindings, page_hints, scroll_keys
 from vmtop.tui.messages import CursorMoved
-from vmtop.tui.screens.acting import ActingScreen
+from vmtop.tui.screens.acting import ActingScreen, urgent_keys, useless_keys
 from vmtop.tui.view import View
 from vmtop.tui.widgets.chart import Charts
 from vmtop.tui.widgets.lines import TextLines
+from vmtop.tui.widgets.notice_lines import NoticeLines
 from vmtop.viewmodel.chart import ChartPage, build_host_charts, build_vm_charts
 from vmtop.viewmodel.facts import build_host_facts, build_vm_facts
 from vmtop.viewmodel.formats import format_duration
-from vmtop.viewmodel.status import build_status
+from vmtop.viewmodel.status import build_more, build_status
 from vmtop.viewmodel.tone import Line
 from vmtop.viewmodel.vm_table import select_rows
 
@@ -25,9 +27,11 @@ WIDE_CELLS = 120
 """From this width on words and charts stand side by side."""
 LEAST_FACT_CELLS, MOST_FACT_CELLS = 48, 72
 """Width of words beside charts, which get at least three fifths of the screen."""
-CHART_ROWS = 15
-"""Rows that charts should have; words above them get more than LEAST_FACT_ROWS only when these are left."""
-LEAST_FACT_ROWS = 4
+CHART_ROWS = 11
+"""Rows that three charts need to tell something; words above them get half of the page where these are left."""
+LEAST_FACT_ROWS = 5
+MOST_HEAD_ROWS = 3
+_OF_A_VM = frozenset({"next-vm", "balloon-down", "balloon-up"})
 SHORT_ROWS, TALL_ROWS = 12, 30
 """Heights below which every line counts, and from which there is room for blank ones."""
 
@@ -56,21 +60,33 @@ class DetailScreen(ActingScreen):
         self._summary = TextLines(id="summary")
         self._head = TextLines(id="head")
         self._page = Container(id="page")
+        self._words = Container(id="words")
         self._facts = TextLines(id="facts")
+        self._more = TextLines(id="position")
         self._charts = Charts(id="charts")
+        self._notice = NoticeLines(id="notice")
         self._status = TextLines(id="status")
+        self._fact_rows = 0
+        """Lines of words, and how many of them have room."""
+        self._room_rows = 0
+        self._head_lines = 1
+        """The head grows with what there is to say and keeps its height: what is below it must not jump."""
+        self._said_rows = 0
         self._parts = Parts.BOTH
         self._view: View | None = None
         self._made_of: tuple[object, ...] = ()
         """What the page that is shown was made of."""
 
     def compose(self) -> ComposeResult:
-        """A line about the host, who this is, words and charts, the keys."""
+        """A line about the host, who this is, words and charts, what happened, the keys."""
         yield self._summary
         yield self._head
         with self._page:
-            yield self._facts
+            with self._words:
+                yield self._facts
+                yield self._more
             yield self._charts
+        yield self._notice
         yield self._status
 
     def show(self, view: View) -> None:
@@ -80,6 +96,7 @@ class DetailScreen(ActingScreen):
 
     def on_resize(self) -> None:
         """Lay everything out anew."""
+        self._head_lines = 1
         if self._view is not None:
             self._draw(self._view)
 
@@ -87,6 +104,7 @@ class DetailScreen(ActingScreen):
 
     def _draw(self, view: View) -> None:
         self._draw_summary(view)
+        self._draw_status(view)
         if view.frame is not None:
             end = self._end_of_time(view, view.frame)
             look = (
@@ -94,6 +112,7 @@ class DetailScreen(ActingScreen):
                 self._parts,
                 self.size,
                 self._summary_rows,
+                self._said_rows,
                 view.state.has_unicode,
                 view.palette,
                 view.is_stale,
@@ -103,7 +122,7 @@ class DetailScreen(ActingScreen):
             if self._made_of != (view.frame, look):
                 self._made_of = view.frame, look
                 self._draw_page(view, view.frame)
-        self._draw_status(view)
+        self._draw_more(view)
 
     def _draw_summary(self, view: View) -> None:
         lines = self.make_summary(view, self._summary_rows)
@@ -113,6 +132,7 @@ class DetailScreen(ActingScreen):
     def _draw_page(self, view: View, frame: Frame) -> None:
         width = self.size.width
         head = tuple(takewhile(bool, self._make_facts(view, frame, width)))
+        self._head_lines = max(self._head_lines, min(len(head), MOST_HEAD_ROWS))
         if self._is_beside:
             width = self._fact_cells - 2
         facts = tuple(dropwhile(bool, self._make_facts(view, frame, width)))[1:]
@@ -145,23 +165,44 @@ class DetailScreen(ActingScreen):
         age_s = view.now_monotonic_s - frame.sample.monotonic_s
         return f"{format_duration(age_s)} ago" if view.is_stale or view.paused_s is not None else "now"
 
+    def _draw_more(self, view: View) -> None:
+        """Say which of the words are in sight, where not all are."""
+        first = min(self._facts.top, max(0, self._fact_rows - self._room_rows)) + 1
+        seen = first, min(self._fact_rows, first + self._room_rows - 1), self._fact_rows
+        self._more.display = self._room_rows < self._fact_rows
+        width = self._fact_cells - 2 if self._is_beside else self.size.width
+        line = build_more(seen, scroll_keys(view.keys), width=width, has_unicode=view.state.has_unicode)
+        self._more.show_lines((line,), view.palette)
+
+    def on_text_lines_scrolled(self) -> None:
+        """Other words are in sight."""
+        if self._view is not None:
+            self._draw_more(self._view)
+
     def _draw_status(self, view: View) -> None:
-        of_a_vm = {Scope.VM, Scope.BALLOON}
-        keys = [
-            key
-            for key in view.keys
-            if self._uuid is not None or ("turn_page" not in key.action and key.scope not in of_a_vm)
-        ]
+        self._said_rows = self._notice.show_notice(
+            view.notice, view.palette, self.size, has_unicode=view.state.has_unicode
+        )
+        vm = self._find_vm(view)
         line = build_status(
             view.state,
             interval_s=view.reading.interval_s,
             paused_s=view.paused_s,
             filter_error=None,
-            hints=hints(keys, Scope.PAGE, Scope.DETAIL, Scope.EVERYWHERE, Scope.BALLOON, Scope.UNDO, Scope.VM),
+            hints=page_hints(
+                view.keys,
+                Pointed.HOST if self._uuid is None else Pointed.VM,
+                first=urgent_keys(view, vm),
+                drop=useless_keys(view, vm) | (_OF_A_VM if self._uuid is None else frozenset()),
+            ),
             width=self.size.width,
-            notice=view.notice,
         )
         self._status.show_lines((line,), view.palette)
+
+    def _find_vm(self, view: View) -> VmMetrics | None:
+        if view.frame is None or self._uuid is None:
+            return None
+        return next((vm for vm in view.frame.vms if vm.uuid == self._uuid), None)
 
     # -- layout
 
@@ -182,11 +223,13 @@ class DetailScreen(ActingScreen):
     @property
     def _head_rows(self) -> int:
         """Name and condition; one line on a short screen, a blank line below on a tall one."""
-        return 1 if self.size.height < SHORT_ROWS else 2 if self.size.height < TALL_ROWS else 3
+        if self.size.height < SHORT_ROWS:
+            return 1
+        return self._head_lines + (self.size.height >= TALL_ROWS)
 
     @property
     def _page_rows(self) -> int:
-        return self.size.height - self._summary_rows - self._head_rows - 1
+        return self.size.height - self._summary_rows - self._head_rows - self._said_rows - 1
 
     @property
     def _has_room_for_both(self) -> bool:
@@ -209,16 +252,17 @@ class DetailScreen(ActingScreen):
     def _lay_out(self, fact_rows: int) -> None:
         shown = self._shown
         self._head.styles.height = self._head_rows
-        self._facts.display = shown is not Parts.CHARTS
+        self._words.display = shown is not Parts.CHARTS
         self._charts.display = shown is not Parts.FACTS
         self._page.set_class(self._is_beside, "-beside")
         self._charts.styles.width = "1fr" if self._is_beside else "100%"
-        self._facts.styles.width = self._fact_cells if self._is_beside else "100%"
+        self._words.styles.width = self._fact_cells if self._is_beside else "100%"
+        room = self._page_rows
         if shown is Parts.BOTH and not self._is_wide:
-            most = max(LEAST_FACT_ROWS, min(self._page_rows - CHART_ROWS, self._page_rows * 2 // 5))
-            self._facts.styles.height = min(fact_rows, most)
-        else:
-            self._facts.styles.height = "1fr"
+            room = min(fact_rows, max(LEAST_FACT_ROWS, min(room - CHART_ROWS, room // 2)))
+        self._words.styles.height = room
+        self._fact_rows = fact_rows
+        self._room_rows = room if fact_rows <= room else room - 1
 
     # -- keys
 
@@ -251,6 +295,7 @@ class DetailScreen(ActingScreen):
             return
         place = uuids.index(self._uuid) + step if self._uuid in uuids else 0
         self._uuid = uuids[place % len(uuids)]
+        self._head_lines = 1
         self._facts.scroll_to_end(-1)
         self.post_message(CursorMoved(self._uuid))
         self._draw(view)

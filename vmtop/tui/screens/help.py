@@ -1,5 +1,7 @@
 """The help: every key, and every column with what it means and where it comes from."""
 
+from collections.abc import Container
+
 from textual import events
 from textual.app import ComposeResult
 
@@ -15,8 +17,10 @@ class HelpScreen(ViewScreen):
 
     BINDINGS = bindings(Scope.MOVE, Scope.PAGE)
 
-    def __init__(self) -> None:
+    def __init__(self, here: Container[str] = ()) -> None:
+        """`here`: ids of the keys that work on the screen below."""
         super().__init__()
+        self._here = here
         self._head = TextLines(id="head")
         self._text = TextLines(id="help")
         self._status = TextLines(id="status")
@@ -42,8 +46,10 @@ class HelpScreen(ViewScreen):
         self._head.display = view.is_simulated
         self._head.show_lines((view.badge,), view.palette)
         hidden = () if view.faults is not None else ("faults", "faults-end")
-        keys = [KeyHelp(key.label, key.tooltip) for key in view.keys if key.id not in hidden]
-        lines = build_help(keys, width=self.size.width, has_unicode=view.state.has_unicode)
+        # Whoever asks for help knows the arrow keys: what the status line has hints of comes first.
+        keys = sorted((key for key in view.keys if key.id not in hidden), key=lambda key: not key.hint)
+        shown_keys = [KeyHelp(key.label, key.tooltip, key.id in self._here) for key in keys]
+        lines = build_help(shown_keys, width=self.size.width, has_unicode=view.state.has_unicode)
         self._text.show_lines(lines, view.palette)
         shown = hints(view.keys, Scope.PAGE, Scope.MOVE, Scope.EVERYWHERE)
         self._status.show_lines((build_page_status(shown, width=self.size.width),), view.palette)

@@ -4,16 +4,17 @@ from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
 
-from vmtop.tui.keymap import Scope, bindings, hints
+from vmtop.tui.keymap import Scope, bindings, hints, scroll_keys
 from vmtop.tui.messages import Noticed
 from vmtop.tui.view import View, ViewScreen
 from vmtop.tui.widgets.lines import TextLines
+from vmtop.tui.widgets.notice_lines import NoticeLines
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.row_list import RowList
-from vmtop.viewmodel.formats import cut_line
+from vmtop.viewmodel.formats import cut_line, line_width
 from vmtop.viewmodel.sheet import Page
-from vmtop.viewmodel.status import Notice, build_page_status
-from vmtop.viewmodel.tone import Line, Tone
+from vmtop.viewmodel.status import Notice, build_page_status, build_place
+from vmtop.viewmodel.tone import Line, Span, Tone
 
 MORE_SHARE = 3
 """What is said of the line under the cursor gets at most one part in so many of the screen."""
@@ -44,7 +45,7 @@ class ListScreen(ViewScreen):
         self._head = TextLines(id="head")
         self._rows = RowList(id="rows")
         self._more = TextLines(id="more")
-        self._notice = TextLines(id="notice")
+        self._notice = NoticeLines(id="notice")
         self._prompt = Prompt()
         self._status = TextLines(id="status")
 
@@ -140,19 +141,31 @@ class ListScreen(ViewScreen):
         summary_rows = 1 if view.reading.failure is None else 2
         self._summary.styles.height = summary_rows
         self._summary.show_lines(self.make_summary(view, summary_rows), view.palette)
-        head = tuple(cut_line(line, width, view.state.has_unicode) for line in self.make_head(view, width))
-        head_rows = max(1, min(len(head), height // MORE_SHARE))
-        self._head.styles.height = head_rows
-        self._head.show_lines(head, view.palette)
+        head = self._draw_head(view)
+        self._head.styles.height = max(1, min(len(head), height // MORE_SHARE))
         page = self.make_page(view, width)
         self._rows.show_rows(page.lines, page.keys, view.palette, is_stale=view.is_stale)
         self._draw_more(view)
         # Keys stay in sight while something goes on: it is often about what these keys began.
-        self._notice.display = view.notice is not None
-        said = build_page_status((), width=width, notice=view.notice, has_unicode=view.state.has_unicode)
-        self._notice.show_lines((said,), view.palette)
+        self._notice.show_notice(view.notice, view.palette, self.app.size, has_unicode=view.state.has_unicode)
         status = build_page_status(hints(view.keys, *self.SCOPES, Scope.LIST, Scope.EVERYWHERE), width=width)
         self._status.show_lines((status,), view.palette)
+
+    def _draw_head(self, view: View) -> tuple[Line, ...]:
+        """What the page shows, and at its right end which of the lines are in sight, where not all are."""
+        width, has_unicode = self.app.size.width, view.state.has_unicode
+        title, *others = self.make_head(view, width)
+        place = build_place(self._rows.seen, scroll_keys(view.keys))
+        first = cut_line(title, max(0, width - line_width(place) - 2), has_unicode)
+        gap = Span(" " * max(0, width - line_width(first) - line_width(place)), Tone.NORMAL)
+        head = (*first, gap, *place), *(cut_line(line, width, has_unicode) for line in others)
+        self._head.show_lines(head, view.palette)
+        return head
+
+    def on_text_lines_scrolled(self) -> None:
+        """Other lines are in sight."""
+        if self._view is not None:
+            self._draw_head(self._view)
 
     def _draw_more(self, view: View) -> None:
         width, height = self.app.size

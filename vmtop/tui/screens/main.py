@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from vmtop.config import check_delay, parse_number
 from vmtop.derive.frame import Frame
 from vmtop.errors import UsageError
-from vmtop.tui.keymap import Scope, bindings, hints
+from vmtop.tui.keymap import Pointed, Scope, bindings, table_hints
 from vmtop.tui.messages import (
     CursorMoved,
     DelayChosen,
@@ -17,14 +17,16 @@ from vmtop.tui.messages import (
     SortMoved,
     SortReversed,
 )
-from vmtop.tui.screens.acting import ActingScreen
+from vmtop.tui.screens.acting import ActingScreen, urgent_keys, useless_keys
 from vmtop.tui.view import View
 from vmtop.tui.widgets.lines import TextLines
+from vmtop.tui.widgets.notice_lines import NoticeLines
 from vmtop.tui.widgets.prompt import Prompt
 from vmtop.tui.widgets.summary_header import SummaryHeader
 from vmtop.tui.widgets.vm_table import VmTable
-from vmtop.viewmodel.status import build_status
+from vmtop.viewmodel.status import Notice, build_status
 from vmtop.viewmodel.summary import summary_rows
+from vmtop.viewmodel.tone import Tone
 from vmtop.viewmodel.vm_table import TableView, build_table
 
 
@@ -40,6 +42,7 @@ class MainScreen(ActingScreen):
         self._view = view
         self._header = SummaryHeader(id="summary")
         self._vms = VmTable()
+        self._notice = NoticeLines(id="notice")
         self._status = TextLines(id="status")
         self._prompt = Prompt()
         self._table: TableView | None = None
@@ -55,6 +58,7 @@ class MainScreen(ActingScreen):
         """From top to bottom; the prompt takes the place of the status line while it asks."""
         yield self._header
         yield self._vms
+        yield self._notice
         yield self._status
         yield self._prompt
 
@@ -92,23 +96,35 @@ class MainScreen(ActingScreen):
         width = self.app.size.width
         made_of = frame, view.state, width, view.targets
         if self._table is None or made_of != self._table_made_of:
-            self._table = build_table(frame, view.state, view.order, width, view.targets)
+            self._table = build_table(frame, view.state, view.order, width, view.targets, has_marks=True)
             self._table_made_of = made_of
         self._vms.show_table(self._table, view.palette, is_stale=view.is_stale)
         if self._is_filtering:
             self._prompt.complain(self._table.filter_error or "")
 
     def _draw_status(self, view: View) -> None:
+        error = None if self._table is None else self._table.filter_error
+        notice = view.notice
+        if notice is None and error is not None and not self._prompt.display:
+            notice = Notice(f"all VMs are shown: {error}", Tone.WARN)
+        self._notice.show_notice(notice, view.palette, self.app.size, has_unicode=view.state.has_unicode)
         line = build_status(
             view.state,
             interval_s=view.reading.interval_s,
             paused_s=view.paused_s,
-            filter_error=None if self._table is None else self._table.filter_error,
-            hints=hints(view.keys, Scope.EVERYWHERE, Scope.TABLE, Scope.BALLOON, Scope.UNDO, Scope.VM),
+            filter_error=error,
+            hints=self._make_hints(view),
             width=self.app.size.width,
-            notice=view.notice,
         )
         self._status.show_lines((line,), view.palette)
+
+    def _make_hints(self, view: View) -> list[tuple[str, str]]:
+        vm = None if self._is_on_header else self._vms.cursor_vm
+        pointed = Pointed.HOST if vm is None else Pointed.VM
+        if view.state.marked and self.chosen() != (self.pointed(),):
+            vm, pointed = None, Pointed.MARKED
+        first = (*(("clear-filter",) if view.state.filter_text else ()), *urgent_keys(view, vm))
+        return table_hints(view.keys, pointed, first=first, drop=useless_keys(view, vm))
 
     # -- moving
 
@@ -138,8 +154,9 @@ class MainScreen(ActingScreen):
         self._select_header(True)
 
     def on_cursor_moved(self, _message: CursorMoved) -> None:
-        """Leave the header for the VM that was clicked."""
+        """Leave the header for the VM that was clicked; another VM may have other keys."""
         self._select_header(False)
+        self._draw_status(self._view)
 
     def _select_header(self, is_selected: bool) -> None:
         if is_selected == self._is_on_header:
@@ -147,6 +164,7 @@ class MainScreen(ActingScreen):
         self._is_on_header = is_selected
         self._vms.show_cursor(not is_selected)
         self._draw_header(self._view)
+        self._draw_status(self._view)
 
     # -- what is asked of the app
 
@@ -223,6 +241,7 @@ class MainScreen(ActingScreen):
     def _stop_asking(self) -> None:
         self._status.display, self._prompt.display = True, False
         self._vms.focus()
+        self._draw_status(self._view)
 
     def on_prompt_edited(self, message: Prompt.Edited) -> None:
         """Filter by what was typed so far."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.geometry import Region, clamp
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -38,6 +39,9 @@ class LineWidget(Widget):
 
 class TextLines(LineWidget):
     """Lines of spans, as many as fit from the one at the top; they can be scrolled."""
+
+    class Scrolled(Message):
+        """Other lines are in sight now."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - the name that all widgets of Textual have
         super().__init__(id=id)
@@ -91,6 +95,7 @@ class TextLines(LineWidget):
         if top != self._top:
             self._top = top
             self.refresh()
+            self.post_message(self.Scrolled())
 
     def scroll_pages(self, step: int) -> None:
         """Scroll so many pages down; one line stays in sight."""
@@ -114,6 +119,7 @@ class TextLines(LineWidget):
         """Forget rows of another width, and fill the new height."""
         self._strips.clear()
         self.scroll_lines(0)
+        self.post_message(self.Scrolled())
 
     def render_line(self, y: int) -> Strip:
         """One of the lines, cut or filled up to the width of the widget."""

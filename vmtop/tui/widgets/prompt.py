@@ -1,4 +1,4 @@
-"""One line in which to type."""
+"""One line in which to type, and below it why that makes no sense, where there is no room beside."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,10 +8,11 @@ from textual.strip import Strip
 
 from vmtop.tui.theme import Ground, Palette
 from vmtop.tui.widgets.lines import LineWidget
-from vmtop.viewmodel.formats import cell_width, safe_text
+from vmtop.viewmodel.formats import cell_width, safe_text, wrap_text
 from vmtop.viewmodel.tone import Span, Tone
 
 LONGEST_TEXT = 255
+MOST_COMPLAINT_ROWS = 3
 
 _EDITS: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
     "left": lambda before, after: (before[:-1], before[-1:] + after),
@@ -57,13 +58,31 @@ class Prompt(LineWidget, can_focus=True):
         self._label, self._complaint, self._palette = label, "", palette
         self._before, self._after = text, ""
         self.focus()
-        self.refresh()
+        self._fit()
 
     def complain(self, complaint: str) -> None:
         """Say what is wrong with the text, which stays; an empty complaint takes that back."""
         if complaint != self._complaint:
             self._complaint = complaint
-            self.refresh()
+            self._fit()
+
+    @property
+    def rows(self) -> int:
+        """Lines that it takes."""
+        return 1 + len(self._below())
+
+    def _fit(self) -> None:
+        """Draw it anew, as high as it has to be."""
+        self.styles.height = self.rows
+        self.refresh()
+
+    def _below(self) -> list[str]:
+        """The complaint in lines; none where there is room beside the text."""
+        width = self.app.size.width
+        beside = cell_width(self._label) + cell_width(safe_text(self._before + self._after)) + 3
+        if not self._complaint or beside + cell_width(self._complaint) <= width:
+            return []
+        return wrap_text(self._complaint, width)[:MOST_COMPLAINT_ROWS]
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """Keys that are text or edit it are no bindings here."""
@@ -91,16 +110,22 @@ class Prompt(LineWidget, can_focus=True):
     def _edit(self, before: str, after: str) -> None:
         is_changed = before + after != self._before + self._after
         self._before, self._after = before[:LONGEST_TEXT], after[: LONGEST_TEXT - len(before)]
-        self.refresh()
         if is_changed:
             self._complaint = ""
+        self._fit()
+        if is_changed:
             self.post_message(self.Edited(self._before + self._after))
 
     def render_line(self, y: int) -> Strip:
         """Label, text with the cursor, and the complaint; of a long text the part around the cursor."""
         width = self.size.width
-        if self._palette is None or y > 0:
+        below = self._below()
+        if self._palette is None or y > len(below):
             return Strip.blank(width)
+        if y > 0:
+            line = self._palette.segments((Span(below[y - 1], Tone.WARN),))
+            return Strip(line).adjust_cell_length(width, self._palette.blank())
+        complaint = "" if below else self._complaint
         before, after = safe_text(self._before), safe_text(self._after) or " "
         room = max(1, width - cell_width(self._label) - 1)
         while before and cell_width(before) > room - 1:
@@ -108,6 +133,6 @@ class Prompt(LineWidget, can_focus=True):
         segments = [
             *self._palette.segments((Span(self._label, Tone.KEY), Span(before, Tone.NORMAL))),
             *self._palette.segments((Span(after[0], Tone.NORMAL),), Ground.CURSOR),
-            *self._palette.segments((Span(after[1:], Tone.NORMAL), Span(f"  {self._complaint}", Tone.WARN))),
+            *self._palette.segments((Span(after[1:], Tone.NORMAL), Span(f"  {complaint}", Tone.WARN))),
         ]
         return Strip(segments).adjust_cell_length(width, self._palette.blank())
