@@ -31,6 +31,7 @@ from vmtop.actions.command import (
 )
 from vmtop.actions.desk import MOST_CALLS, MOST_KEPT
 from vmtop.actions.runner import Runner
+from vmtop.actions.situation import Newest
 from vmtop.actions.target import TargetState, Turned
 from vmtop.actions.verdict import BackupPreview
 from vmtop.backends import folder as folder_module
@@ -450,6 +451,43 @@ def test_a_vm_without_an_answer_gets_no_second_action(held: Rig) -> None:
     held.work.pop()()
     assert last(held) == (Ending.REFUSED, "an earlier action on web-1 got no answer yet")
     assert held.asked() == []
+
+
+def test_a_vm_that_another_program_asks_just_then_is_looked_at_again(rig: Rig) -> None:
+    rig.vm["answer"] = Answer.BUSY
+    rig.see()
+    looks: list[Newest | None] = []
+
+    def look() -> Newest | None:
+        if len(looks) == 3:
+            rig.vm["answer"] = Answer.FULL
+            rig.see()
+        looks.append(rig.newest())
+        return looks[-1]
+
+    rig.runner = Runner(rig.source, rig.audit, look, DEFAULT_POLICY, rig.clock, spawn=lambda work: work())
+    rig.runner.submit(SetStatsPeriod(uuid=ID, period_s=9, is_forced=True))
+    assert last(rig)[0] is Ending.DONE
+
+
+def test_a_vm_that_stays_held_is_left_alone(rig: Rig) -> None:
+    rig.vm["answer"] = Answer.BUSY
+    rig.see()
+    began_s = rig.clock.monotonic()
+    rig.runner.submit(SMALLER)
+    assert last(rig) == (Ending.REFUSED, "another job holds web-1")
+    assert DEFAULT_POLICY.held_patience_s <= rig.clock.monotonic() - began_s < 2 * DEFAULT_POLICY.held_patience_s
+    assert rig.asked() == []
+
+
+def test_a_move_waits_while_its_vm_is_held(rig: Rig) -> None:
+    rig.runner.submit(SMALLER)
+    rig.vm["answer"] = Answer.BUSY
+    rig.second(10, follows=False)
+    assert (only(rig).outcome, len(rig.asked())) == (None, 1)
+    rig.vm["answer"] = Answer.FULL
+    rig.second(60)
+    assert last(rig)[0] is Ending.DONE
 
 
 def test_calls_that_hang_do_not_block_other_vms(held: Rig) -> None:

@@ -20,7 +20,7 @@ from vmtop.actions.command import (
     StartBackup,
     TakeSnapshot,
 )
-from vmtop.actions.situation import Situation, Subject, find_subject
+from vmtop.actions.situation import Situation, Subject, find_subject, is_held
 from vmtop.actions.snapshot_guard import check_delete, check_revert, check_snapshot
 from vmtop.actions.verdict import Verdict
 from vmtop.derive.condition import is_off
@@ -104,7 +104,7 @@ def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) ->
             refusals.append(f"{vm.name} is {vm.state}")
     elif vm.answer is Answer.HUNG:
         refusals.append(f"QEMU of {vm.name} does not answer")
-    elif vm.answer is Answer.BUSY and not vm.jobs:
+    elif is_held(vm):
         refusals.append(f"another job holds {vm.name}")
     elif vm.state in _STANDING and not rule.may_be_paused:
         refusals.append(f"{vm.name} is {vm.state}: its guest would not answer until it goes on")

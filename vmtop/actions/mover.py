@@ -22,7 +22,7 @@ from vmtop.actions.desk import Desk
 from vmtop.actions.errand import Errand
 from vmtop.actions.explain import explain
 from vmtop.actions.guard import check
-from vmtop.actions.situation import Newest, Situation, Subject, find_subject
+from vmtop.actions.situation import Newest, Situation, Subject, find_subject, is_held
 from vmtop.actions.size import size_text
 from vmtop.actions.target import Target, Turned, ask, follow_targets
 from vmtop.derive.frame import Frame
@@ -128,6 +128,9 @@ class Mover:
                     self._rest(errand, errand.move)
                     continue
                 subject = find_subject(frame, errand.move.uuid)
+                if subject is not None and is_held(subject.sample):
+                    # Nothing is known of it for a moment, and so nothing is decided.
+                    continue
                 move, decision = next_decision(errand.move, subject, frame.sample.monotonic_s, self._policy)
                 self._rest(errand, move)
             self._obey(errand, move, decision, newest)

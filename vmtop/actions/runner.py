@@ -8,12 +8,10 @@ each new frame to `tick`: that moves balloons step by step, sees backups end, an
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from vmtop.actions.action import Action, BackupRun, Ending, Outcome
 from vmtop.actions.audit import Audit, Phase, Undo, find_undoable
-from vmtop.actions.backup_plan import vm_folder
 from vmtop.actions.checkpoint import delete_checkpoints
 from vmtop.actions.command import (
     CancelJob,
@@ -30,26 +28,21 @@ from vmtop.actions.command import (
 )
 from vmtop.actions.copier import CLEAR_S, Copier
 from vmtop.actions.desk import Desk, Source, start_thread
-from vmtop.actions.errand import URGENT, Errand
+from vmtop.actions.errand import Errand
 from vmtop.actions.explain import explain
-from vmtop.actions.guard import check, refuse
 from vmtop.actions.heir import Heir
+from vmtop.actions.judge import Judge
 from vmtop.actions.ledger import Entry, Ledger, OpenBackup, OpenCheckpoint, OpenPeriod
 from vmtop.actions.mover import ANSWER_S, Mover
 from vmtop.actions.passing import PassingPeriods, is_standing, put_back_command
-from vmtop.actions.promise import NOTHING, Promise, add_promises, make_claim, still_to_write
-from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject
-from vmtop.actions.target import Target, TargetState
-from vmtop.actions.verdict import BackupPreview, Verdict
+from vmtop.actions.target import Target
+from vmtop.actions.verdict import Verdict
 from vmtop.backends.base import Clock, Control
-from vmtop.backends.file_space import written_bytes
 from vmtop.derive.frame import Frame
 from vmtop.derive.words import duration_words
 from vmtop.errors import ControlError
 from vmtop.model.policy import Policy
-from vmtop.model.sample import JobKind
-from vmtop.model.storage import FolderSample
 
 DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
     {
@@ -66,8 +59,6 @@ DEADLINES_S: Mapping[type[Command], float] = MappingProxyType(
     }
 )
 """After this time an action counts as pending; snapshots with memory and merges take as long as their data."""
-
-_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup, DeleteCheckpoints)
 
 NO_LEDGER = Ledger(None)
 
@@ -106,9 +97,9 @@ class Runner:
             spawn: Runs a piece of work elsewhere.
         """
         self._read_newest = read_newest
-        self._policy = policy
         self._desk = Desk(source, audit, ledger, clock, spawn)
-        self._mover = Mover(self._desk, policy, self._situation)
+        self._judge = Judge(self._desk, policy, read_newest, self.targets)
+        self._mover = Mover(self._desk, policy, self._judge.situation)
         self._copier = Copier(self._desk, policy, on_backup)
         self._passing = PassingPeriods(self._desk)
         self._heir = Heir(self._desk, self._take_over)
@@ -167,7 +158,7 @@ class Runner:
         if newest is None:
             return Verdict(refusals=(NOT_READ,))
         try:
-            return self._judge(command, newest, None)[1]
+            return self._judge.judge(command, newest, None)[1]
         except ControlError as error:
             return Verdict(refusals=(explain(error),), refusal_code=error.exit_code)
 
@@ -232,7 +223,7 @@ class Runner:
         command, newest = errand.command, self._read_newest()
         if newest is None:
             return Outcome(Ending.REFUSED, NOT_READ)
-        now, verdict = self._judge(command, newest, errand)
+        now, verdict = self._judge.judge(command, newest, errand)
         errand.verdict = verdict
         subject = find_subject(now.frame, command.uuid)
         if subject is None or (reason := _why_not(errand, verdict, subject)):
@@ -275,72 +266,6 @@ class Runner:
     def _put_back(self, promise: OpenPeriod) -> Action:
         # With its id the ledger forgets the promise when the action has ended.
         return self._submit(promise.id, put_back_command(promise), "", promise.set_by)
-
-    def _judge(self, command: Command, newest: Newest, errand: Errand | None) -> tuple[Situation, Verdict]:
-        """Refuse at once what is refused whatever its details; storage may take long, and is read after that.
-
-        Raises:
-            ControlError: storage cannot be read.
-        """
-        now = self._situation(command, newest, errand)
-        if not isinstance(command, _NEED_STORAGE):
-            return now, check(command, now)
-        refusals = refuse(command, now)
-        if refusals:
-            return now, Verdict(refusals=refusals)
-        storage = self._desk.source.read_storage(command.uuid)
-        newest = self._read_newest() or newest
-        subject = find_subject(newest.frame, command.uuid)
-        folder = None if subject is None else _read_folder(self._desk.source, command, subject)
-        now = replace(self._situation(command, newest, errand), storage=storage, folder=folder)
-        if not isinstance(command, StartBackup) or folder is None:
-            return now, check(command, now)
-        return self._judge_room(command, now, folder, errand)
-
-    def _judge_room(
-        self, command: StartBackup, now: Situation, folder: FolderSample, errand: Errand | None
-    ) -> tuple[Situation, Verdict]:
-        """Judge a backup beside those that began; of two that begin at once the second sees what the first claims."""
-        # Whatever may block is done without the lock; what begins meanwhile has written nothing yet.
-        running = [each for each in self._desk.errands() if each.backup is not None and each.claim is not None]
-        written = {
-            each.id: written_bytes(each.backup.request.targets.values()) for each in running if each.backup is not None
-        }
-        with self._desk.changed:
-            others = [each for each in self._desk.errands() if each is not errand]
-            promises = (_promise(each, folder, now.frame, written.get(each.id, 0)) for each in others)
-            now = replace(now, promised=add_promises(promises))
-            verdict = check(command, now)
-            if errand is not None and not verdict.is_refused and isinstance(verdict.preview, BackupPreview):
-                errand.claim = make_claim(folder.device, verdict.preview)
-        return now, verdict
-
-    def _situation(self, command: Command, newest: Newest, errand: Errand | None) -> Situation:
-        """What is known without asking anybody."""
-        holder = self._desk.holder((command.uuid, False))
-        is_unanswered = holder is not None and holder is not errand and holder.outcome is not None
-        target = self._mover.targets.get(command.uuid)
-        return Situation(
-            frame=newest.frame,
-            policy=self._policy,
-            capability=self._desk.source.capability,
-            age_s=newest.age_s,
-            is_unanswered=is_unanswered and not isinstance(command, URGENT),
-            is_balloon_due=target is not None and target.state in (TargetState.MOVING, TargetState.STUCK),
-        )
-
-
-def _promise(errand: Errand, folder: FolderSample, frame: Frame, written: int) -> Promise:
-    """What the backup of an errand will still write into the file system of a folder."""
-    claim, backup = errand.claim, errand.backup
-    if claim is None or claim.device != folder.device:
-        return NOTHING
-    subject = find_subject(frame, errand.command.uuid)
-    jobs = () if subject is None else [job for job in subject.metrics.jobs if job.kind is JobKind.BACKUP]
-    if backup is not None and (backup.is_ending or (backup.was_seen and not jobs)):
-        return NOTHING
-    left = [job.total_bytes - (job.processed_bytes or 0) for job in jobs if job.total_bytes is not None]
-    return still_to_write(claim, written, left[0] if left and backup is not None else None)
 
 
 def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:
@@ -391,16 +316,3 @@ def _values(command: Command, subject: Subject) -> tuple[int | None, int | None]
         facts = subject.sample.facts
         return None if facts is None else facts.stats_period_s, command.period_s
     return None, None
-
-
-def _read_folder(source: Source, command: Command, subject: Subject) -> FolderSample | None:
-    """Look where something is to be written. None where that cannot be seen from here, or nothing is."""
-    if isinstance(command, StartBackup):
-        inner = vm_folder(subject.metrics.name, subject.metrics.uuid)
-        folder = source.read_folder(command.folder, inner)
-        if folder is None:
-            return None
-        return replace(folder, worthless=files_without_worth(f"{command.folder.rstrip('/')}/{inner}"))
-    if isinstance(command, TakeSnapshot) and command.request.memory_path is not None:
-        return source.read_folder(command.request.memory_path.rpartition("/")[0] or "/", "")
-    return None

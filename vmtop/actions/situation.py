@@ -9,7 +9,7 @@ from vmtop.derive.guest import GuestUpdate
 from vmtop.derive.metrics import VmMetrics
 from vmtop.model.capability import Capability
 from vmtop.model.policy import Policy
-from vmtop.model.sample import VmSample
+from vmtop.model.sample import Answer, VmSample
 from vmtop.model.storage import FolderSample, StorageSample
 
 
@@ -48,6 +48,11 @@ class Situation:
     """An earlier action of vmtop on this VM got no answer yet."""
     is_balloon_due: bool = False
     """Its balloon was asked for a size at which it is not yet: to stay where it is, is a change then."""
+
+
+def is_held(vm: VmSample) -> bool:
+    """Something else held the VM when it was asked: a job that nobody tells of, or the question of another program."""
+    return vm.answer is Answer.BUSY and not vm.jobs
 
 
 def find_subject(frame: Frame, uuid: str) -> Subject | None:

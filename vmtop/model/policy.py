@@ -131,6 +131,8 @@ class Policy:
     space_margin_ratio: float = 0.05
     space_margin_bytes: int = 256 * MIB
     """Left free beside a snapshot or backup: this share of what is written and these bytes. A full disk pauses VMs."""
+    held_patience_s: float = 5.0
+    """An action waits this long for a reading in which nothing else holds the VM: longer than a pause between two."""
     job_unseen_s: float = 30.0
     """A backup that was begun and not seen running within this time has ended, even when nobody told how."""
 
