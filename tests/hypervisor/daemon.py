@@ -89,7 +89,7 @@ class Daemon:
             find_command("libvirtd"), "--timeout=0", "--pid-file", str(self._folder / "run/libvirtd.pid")
         )
         wait_until(self._is_listening, "the libvirt daemon to listen", DEADLINE_S)
-        self.connect()
+        wait_until(self._answers, "the libvirt daemon to answer", DEADLINE_S)
 
     def start_beside(self, *command: str) -> int:
         """Start another process as the daemon's user, which ends with the lab at the latest, and return its pid."""
@@ -145,6 +145,14 @@ class Daemon:
         with suppress(psutil.NoSuchProcess):  # one that was stopped takes SIGTERM only when it goes on
             daemon.resume()
         wait_until(lambda: not process.is_alive(pid), "the libvirt daemon to end", DEADLINE_S)
+
+    def _answers(self) -> bool:
+        """One that found running VMs may drop a connection or two before it has asked them all."""
+        try:
+            self.connect()
+        except self.libvirt.libvirtError:
+            return False
+        return True
 
     def _is_listening(self) -> bool:
         if self.pid is None:
