@@ -21,7 +21,7 @@ from vmtop.command_line import COMMANDS
 from vmtop.errors import OutputError, UsageError, VmtopError
 
 if TYPE_CHECKING:
-    from vmtop.actions.audit import AuditRecord
+    from vmtop.actions.audit import Audit
     from vmtop.actions.desk import Source
     from vmtop.actions.ledger import Ledger
     from vmtop.actions.runner import Runner
@@ -389,7 +389,6 @@ def _output_width() -> int | None:
 def _run_command(
     options: argparse.Namespace, settings: "Settings", policy: "Policy", environ: Mapping[str, str]
 ) -> int:
-    from vmtop.actions.audit import Audit, audit_file, read_identity
     from vmtop.command_line.parser import parse_words
     from vmtop.command_line.place import Console, Place
     from vmtop.command_line.run import run_command
@@ -401,12 +400,14 @@ def _run_command(
     wanted.json = wanted.json or options.json
     clock = SystemClock()
 
+    audit = make_audit(environ)
+
     def open_session() -> Session:
         backend = make_backend(options, settings, environ)
         reader = FrameReader(Pipeline(backend, policy, clock), clock, COMMAND_DELAY_S / (options.speed or 1.0))
         source: Source = ReadOnlySource(backend) if settings.readonly else backend
-        ledger = make_ledger(backend, environ)
-        return Session(source, reader, make_runner(source, policy, clock, reader.newest, ledger), policy)
+        runner = make_runner(source, policy, clock, reader.newest, audit=audit, ledger=make_ledger(backend, environ))
+        return Session(source, reader, runner, policy)
 
     tune_garbage_collection()
     console = Console(
@@ -416,33 +417,37 @@ def _run_command(
         width=_output_width() or PIPE_WIDTH,
         has_unicode=_has_unicode(settings.glyphs),
     )
-    audit = Audit(audit_file(environ), read_identity(environ))
     return run_command(Place(console=console, audit=audit, clock=clock, open_session=open_session), wanted)
 
 
+def make_audit(environ: Mapping[str, str]) -> "Audit":
+    """Where everything that is done is written down."""
+    from vmtop.actions.audit import Audit, audit_file, read_identity
+
+    return Audit(audit_file(environ), read_identity(environ))
+
+
 def make_ledger(backend: "Backend", environ: Mapping[str, str]) -> "Ledger":
-    """Where it is kept what has to be seen to later; of a simulated host nothing outlives the program."""
+    """Where it is kept what has to be seen to later; of a world that began with the program nothing outlives it."""
     from vmtop.actions.ledger import Ledger, ledger_folder
 
-    return Ledger(None if backend.is_simulated else ledger_folder(environ))
+    return Ledger(ledger_folder(environ) if backend.began_s is None else None)
 
 
 def make_runner(
-    source: "Source", policy: "Policy", clock: "Clock", read_newest: "Callable[[], Newest | None]", ledger: "Ledger"
+    source: "Source",
+    policy: "Policy",
+    clock: "Clock",
+    read_newest: "Callable[[], Newest | None]",
+    *,
+    audit: "Audit",
+    ledger: "Ledger",
 ) -> "Runner":
     """Put together what changes VMs; nothing is opened before something is asked of it."""
-    from vmtop.actions.audit import Audit, audit_file, read_identity
     from vmtop.actions.recorder import Recorder
     from vmtop.actions.runner import Runner
 
-    audit = Audit(audit_file(os.environ), read_identity(os.environ))
     return Runner(source, audit, read_newest, policy, clock, ledger=ledger, on_backup=Recorder(clock))
-
-
-def _read_audit() -> "tuple[AuditRecord, ...]":
-    from vmtop.actions.audit import Audit, audit_file, read_identity
-
-    return Audit(audit_file(os.environ), read_identity(os.environ)).read()
 
 
 def _read_recovery(backend: "Backend", folder: str, uuid: str) -> "Recovery":
@@ -505,7 +510,8 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         return None if reading.frame is None else Newest(reading.frame, reading.age_s(clock.monotonic()))
 
     def make_operator() -> "Runner":
-        return make_runner(backend, policy, clock, read_newest, make_ledger(backend, os.environ))
+        ledger = make_ledger(backend, os.environ)
+        return make_runner(backend, policy, clock, read_newest, audit=make_audit(os.environ), ledger=ledger)
 
     app = VmtopApp(
         sampler,
@@ -515,7 +521,7 @@ def _run_screen(settings: "Settings", state: "UiState", policy: "Policy", backen
         why_readonly=why_readonly,
         capability=backend.capability,
         faults=backend.fault_control,
-        read_audit=_read_audit,
+        read_audit=lambda: make_audit(os.environ).read(),
         read_storage=backend.read_storage,
         read_recovery=lambda folder, uuid: _read_recovery(backend, folder, uuid),
         verify_backups=None if backend.is_simulated else partial(_verify_backups, backend),

@@ -16,9 +16,6 @@
 Each class carries the exit code of the process in which it goes uncaught.
 """
 
-_NO_RIGHTS = (29, 45, 88)
-"""VIR_ERR_OPERATION_DENIED, VIR_ERR_AUTH_FAILED, VIR_ERR_ACCESS_DENIED: libvirt's answers to who may not do it."""
-
 
 class VmtopError(Exception):
     """Base of all errors that are shown to a person without a traceback."""
@@ -52,11 +49,11 @@ class ControlError(VmtopError):
             one of libvirt's.
     """
 
-    def __init__(self, text: str, code: int | None = None) -> None:
+    def __init__(self, text: str, code: int | None = None, *, exit_code: int = VmtopError.exit_code) -> None:
+        """`exit_code`: another one where it is not the hypervisor that failed, but the way to it, or our rights."""
         super().__init__(text)
         self.code = code
-        if code in _NO_RIGHTS:
-            self.exit_code = AccessError.exit_code
+        self.exit_code = exit_code
 
 
 class DamagedImageError(ControlError):

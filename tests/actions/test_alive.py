@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmtop.actions.alive import find_running
+from vmtop.actions.alive import read_running
 from vmtop.actions.audit import AuditRecord, Identity, Phase
 
 BOOT_S = 1_700_000_000
@@ -39,11 +39,11 @@ def proc(tmp_path: Path) -> Path:
 
 
 def test_an_action_of_a_vmtop_that_lives_goes_on(proc: Path) -> None:
-    assert find_running([BEGUN], proc) == {"a1"}
+    assert read_running([BEGUN], proc) == {"a1"}
 
 
 def test_an_action_that_ended_does_not(proc: Path) -> None:
-    assert find_running([BEGUN, replace(BEGUN, phase=Phase.ENDED, outcome="done")], proc) == frozenset()
+    assert read_running([BEGUN, replace(BEGUN, phase=Phase.ENDED, outcome="done")], proc) == frozenset()
 
 
 def _end(folder: Path) -> None:
@@ -57,7 +57,7 @@ def _become_another(folder: Path) -> None:
 @pytest.mark.parametrize("change", [_end, _become_another])
 def test_a_process_that_ended_or_is_another_program_is_at_nothing(proc: Path, change: Callable[[Path], None]) -> None:
     change(proc / "42")
-    assert find_running([BEGUN], proc) == frozenset()
+    assert read_running([BEGUN], proc) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_process_that_ended_or_is_another_program_is_at_nothing(proc: Path, ch
     ids=["its number was used again", "of another user", "no such process", "nobody is known"],
 )
 def test_what_cannot_be_told_is_not_said(proc: Path, record: AuditRecord) -> None:
-    assert find_running([record], proc) == frozenset()
+    assert read_running([record], proc) == frozenset()
 
 
 def test_this_process_is_found_where_it_really_is(tmp_path: Path) -> None:
     mine = replace(BEGUN, time_s=4e9, who=replace(ME, pid=os.getpid()))
     is_vmtop = b"vmtop" in Path("/proc/self/cmdline").read_bytes()
-    assert find_running([mine]) == (frozenset({"a1"}) if is_vmtop else frozenset())
+    assert read_running([mine]) == (frozenset({"a1"}) if is_vmtop else frozenset())

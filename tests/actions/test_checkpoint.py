@@ -1,7 +1,8 @@
 from tests.actions.rig import FakeControl
 from tests.actions.scenes import ID, make_checkpoint, make_storage
 from vmtop.actions.action import Ending, Outcome
-from vmtop.actions.checkpoint import GONE, Clearing, choose_checkpoints, delete_checkpoints
+from vmtop.actions.checkpoint import Clearing, choose_checkpoints, delete_checkpoints
+from vmtop.backends.base import NO_CHECKPOINT
 from vmtop.errors import ControlError
 
 NAMES = ("vmtop-1", "vmtop-2", "vmtop-3")
@@ -55,6 +56,6 @@ def test_the_first_that_fails_ends_it_and_the_outcome_tells_which_went_and_which
 
 
 def test_one_that_somebody_else_deleted_is_no_failure() -> None:
-    control = Stubborn("vmtop-2", ControlError("no such checkpoint", GONE))
+    control = Stubborn("vmtop-2", ControlError("no such checkpoint", NO_CHECKPOINT))
     assert delete(control, *NAMES)[0] == Outcome(Ending.DONE, "2 checkpoints deleted; vmtop-2 had gone already")
     assert delete(control, "vmtop-1")[0] == Outcome(Ending.DONE, "1 checkpoint deleted")

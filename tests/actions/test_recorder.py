@@ -33,7 +33,6 @@ STAMP = "20260105T120000Z"
 
 def make_run(folder: Path, **changes: Any) -> BackupRun:
     values: dict[str, Any] = {
-        "action_id": "1",
         "uuid": ID,
         "vm": "web-1",
         "uri": "qemu:///system",
@@ -147,7 +146,8 @@ def test_files_that_cannot_be_checked_are_not_called_damaged(
     tmp_path: Path, keep: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, record = build_record(make_run(tmp_path))
-    assert check_backup_files(str(tmp_path), record, 1.0) == record, "there is no such file"
+    with pytest.raises(ControlError):
+        check_backup_files(str(tmp_path), record, 1.0)  # there is no such file
     make_image(make_run(tmp_path))
     monkeypatch.setattr(qemu_image, "PROGRAM", "qemu-img-that-is-not-there")
     keep(make_run(tmp_path, is_over=True, is_good=True))

@@ -677,12 +677,10 @@ def test_a_backup_that_somebody_cancelled_is_called_cancelled_and_not_failed(rig
     assert outcome.exit_code == 1
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [(29, 4), (45, 4), (88, 4), (55, 1), (None, 1)])
-def test_what_libvirt_does_not_allow_has_an_exit_code_of_its_own(
-    tmp_path: Path, code: int | None, exit_code: int
-) -> None:
+@pytest.mark.parametrize("exit_code", [1, 3, 4])
+def test_what_libvirt_does_not_allow_has_an_exit_code_of_its_own(tmp_path: Path, exit_code: int) -> None:
     rig = Rig(tmp_path, jobs=(make_job(),))
-    rig.control.errors["cancel_job"] = ControlError("no", code)
+    rig.control.errors["cancel_job"] = ControlError("no", 55, exit_code=exit_code)
     rig.runner.submit(CancelJob(uuid=ID))
     outcome = only(rig).outcome
     assert outcome is not None
@@ -690,7 +688,7 @@ def test_what_libvirt_does_not_allow_has_an_exit_code_of_its_own(
 
 
 def test_who_may_not_even_look_at_disks_learns_it_with_the_same_exit_code(rig: Rig) -> None:
-    rig.source.storage = ControlError("no", 88)
+    rig.source.storage = ControlError("no", 88, exit_code=4)
     verdict = rig.runner.judge(TakeSnapshot(uuid=ID, request=DISKS))
     assert (verdict.refusals, verdict.refusal_code) == (("you are not allowed to do this: no",), 4)
     rig.runner.submit(TakeSnapshot(uuid=ID, request=DISKS))
@@ -834,7 +832,7 @@ def test_what_was_written_or_is_over_is_promised_no_more(pair: Pair) -> None:
 
 def test_another_file_system_has_its_own_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.back_up(ID)
-    monkeypatch.setattr(folder_module, "find_device", lambda _: -1)
+    monkeypatch.setattr(folder_module, "read_device", lambda _: -1)
     assert not pair.runner.judge(StartBackup(uuid=pair.OTHER, folder=str(pair.folder))).is_refused
 
 

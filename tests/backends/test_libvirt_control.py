@@ -128,11 +128,18 @@ def test_a_user_who_may_only_look_is_told_what_would_help(bench: Bench) -> None:
         bench.control.resume(bench.vm.uuid)
 
 
-def test_a_connection_is_used_again_while_it_lives_and_replaced_when_it_died(bench: Bench) -> None:
+def _cannot_tell() -> bool:
+    raise FakeError(1, "who knows")
+
+
+@pytest.mark.parametrize("is_alive", [lambda: False, _cannot_tell])
+def test_a_connection_is_used_again_while_it_lives_and_replaced_when_it_died(
+    bench: Bench, is_alive: Callable[[], bool]
+) -> None:
     for _ in range(3):
         bench.control.resume(bench.vm.uuid)
     (first,) = bench.daemon.writable_connections
-    first.is_alive = False
+    first.isAlive = is_alive  # type: ignore[method-assign] # of this connection alone
     bench.control.resume(bench.vm.uuid)
     assert len(bench.daemon.writable_connections) == 2
     assert becomes_true(lambda: bench.daemon.open_connections == 1)

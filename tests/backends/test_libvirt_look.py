@@ -143,6 +143,14 @@ def test_what_libvirt_refuses_to_tell_is_told_in_its_words_with_its_number(
     assert bench.looks.ask(find) == "vm1"
 
 
+@pytest.mark.parametrize(("code", "exit_code"), [(45, 4), (38, 3)])
+def test_who_cannot_even_look_gets_the_exit_code_of_that(bench: Bench, code: int, exit_code: int) -> None:
+    bench.daemon.open_error = FakeError(code, "no way", 7)
+    with pytest.raises(ControlError) as refusal:
+        bench.looks.ask(find)
+    assert refusal.value.exit_code == exit_code
+
+
 def test_a_vm_that_is_gone_and_a_definition_that_cannot_be_read_are_told(bench: Bench) -> None:
     with pytest.raises(ControlError, match="Domain not found") as refusal:
         bench.backend.read_storage(vm_uuid(9))

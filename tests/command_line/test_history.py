@@ -37,7 +37,7 @@ def test_an_action_whose_vmtop_lives_is_running_and_one_whose_vmtop_is_gone_has_
     begun = make_record(1, phase=Phase.STARTED, time_s=rig.clock.time() - 12)
     rig.audit.write(begun)
     rig.audit.write(replace(begun, id="a2", vm="web-2"))
-    monkeypatch.setattr("vmtop.command_line.history.find_running", lambda records: frozenset({"a2"}))
+    monkeypatch.setattr("vmtop.command_line.history.read_running", lambda records: frozenset({"a2"}))
     assert rig.type("audit") == 0
     rows = {line.split("Z  ")[1].split()[1]: line for line in rig.printed().splitlines()[1:]}
     assert "running for 12 s" in rows["web-2"]

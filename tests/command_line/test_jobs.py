@@ -128,10 +128,10 @@ class _Forbidding(ReadOnlySource):
         self.read_storage = self._deny
 
     def _deny(self, uuid: str) -> StorageSample:
-        raise ControlError("access denied", 88)
+        raise ControlError("access denied", 88, exit_code=4)
 
     def open_control(self) -> Control:
-        raise ControlError("access denied", 88)
+        raise ControlError("access denied", 88, exit_code=4)
 
 
 def test_what_libvirt_does_not_allow_ends_with_the_exit_code_for_that(busy: Rig) -> None:

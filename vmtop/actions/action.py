@@ -66,7 +66,6 @@ class Action:
 class BackupRun:
     """A backup that began, or ended; what recovery points are made of."""
 
-    action_id: str
     uuid: str
     vm: str
     uri: str

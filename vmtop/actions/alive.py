@@ -10,7 +10,7 @@ _START_FIELD = 19
 """Place of `starttime` in /proc/PID/stat behind the name of the program, which may hold blanks and brackets."""
 
 
-def find_running(records: Iterable[AuditRecord], proc: Path = Path("/proc")) -> frozenset[str]:
+def read_running(records: Iterable[AuditRecord], proc: Path = Path("/proc")) -> frozenset[str]:
     """Ids of actions without an end whose process is alive on this machine.
 
     A process counts when it is a vmtop of the same user that began before the line was written: numbers of processes

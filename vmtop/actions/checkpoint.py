@@ -10,13 +10,10 @@ from enum import StrEnum
 from vmtop.actions.action import Ending, Outcome
 from vmtop.actions.backup_plan import is_ours
 from vmtop.actions.explain import explain
-from vmtop.backends.base import BackupControl
+from vmtop.backends.base import NO_CHECKPOINT, BackupControl
 from vmtop.derive.words import span_words
 from vmtop.errors import ControlError
 from vmtop.model.storage import StorageSample
-
-GONE = 103
-"""VIR_ERR_NO_DOMAIN_CHECKPOINT: somebody else was quicker."""
 
 
 class Clearing(StrEnum):
@@ -50,7 +47,8 @@ def delete_checkpoints(
         try:
             control.delete_checkpoint(uuid, name)
         except ControlError as error:
-            if error.code == GONE:
+            if error.code == NO_CHECKPOINT:
+                # Somebody else was quicker.
                 gone.append(name)
                 continue
             return Outcome(Ending.FAILED, _half_done(names[:place], name, names[place + 1 :], explain(error)))

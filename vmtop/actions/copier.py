@@ -13,7 +13,7 @@ from vmtop.actions.ledger import OpenBackup
 from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
-from vmtop.backends.folder import make_folder, read_write_times, remove_files
+from vmtop.backends.folder import make_folder, read_times, remove_files
 from vmtop.backends.image_lock import is_any_written, is_written
 from vmtop.backends.qemu_image import CHECK_LIMIT_S
 from vmtop.derive.condition import is_off
@@ -202,7 +202,7 @@ class Copier:
 
     def _end(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> Outcome:
         """Keep a good backup; of one that failed leave neither files nor checkpoint."""
-        if (job is None or job.is_good is None) and backup.has_folder and not read_write_times(_paths(backup)):
+        if (job is None or job.is_good is None) and backup.has_folder and not read_times(_paths(backup)):
             # libvirt removes the files of those that fail.
             left = self._drop_checkpoint(errand, backup)
             why = "the backup failed, or never began, for none of its files is there"
@@ -264,7 +264,6 @@ class Copier:
     ) -> str:
         """Tell whoever keeps recovery points; a complaint of theirs goes into the outcome."""
         run = BackupRun(
-            action_id=errand.id,
             uuid=errand.command.uuid,
             vm=errand.vm,
             uri=self._desk.source.uri,
@@ -332,7 +331,7 @@ def _is_last(job: FinishedJob, backup: RunningBackup) -> bool:
     if job.kind is not JobKind.BACKUP or not job.is_good:
         # What failed leaves no files, whatever libvirt said of it.
         return False
-    times = read_write_times(_paths(backup)) if backup.has_folder else ()
+    times = read_times(_paths(backup)) if backup.has_folder else ()
     if len(times) != len(backup.request.targets) or job.elapsed_s is None:
         return False
     lasted_s = job.elapsed_s

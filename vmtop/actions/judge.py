@@ -20,7 +20,7 @@ from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject, is_held
 from vmtop.actions.target import Target, TargetState
 from vmtop.actions.verdict import BackupPreview, Verdict
-from vmtop.backends.file_space import written_bytes
+from vmtop.backends.file_space import read_written_bytes
 from vmtop.derive.frame import Frame
 from vmtop.model.policy import Policy
 from vmtop.model.sample import JobKind
@@ -91,7 +91,9 @@ class Judge:
         # Whatever may block is done without the lock; what begins meanwhile has written nothing yet.
         running = [each for each in self._desk.errands() if each.backup is not None and each.claim is not None]
         written = {
-            each.id: written_bytes(each.backup.request.targets.values()) for each in running if each.backup is not None
+            each.id: read_written_bytes(each.backup.request.targets.values())
+            for each in running
+            if each.backup is not None
         }
         with self._desk.changed:
             others = [each for each in self._desk.errands() if each is not errand]

@@ -14,6 +14,7 @@ from vmtop.actions.desk import Desk
 from vmtop.actions.explain import explain
 from vmtop.actions.ledger import OpenCheckpoint
 from vmtop.actions.situation import find_subject
+from vmtop.backends.base import NO_CHECKPOINT, NO_DOMAIN
 from vmtop.derive.condition import is_off
 from vmtop.derive.frame import Frame
 from vmtop.errors import AuditError, ControlError
@@ -21,8 +22,8 @@ from vmtop.errors import AuditError, ControlError
 AGAIN_S = 30.0
 """Between two tries, of which the first few seconds of a VM may make the first one vain."""
 
-GONE = {42, 103}
-"""VIR_ERR_NO_DOMAIN, VIR_ERR_NO_DOMAIN_CHECKPOINT: there is none to delete."""
+GONE = {NO_DOMAIN, NO_CHECKPOINT}
+"""There is none to delete."""
 
 
 class Leftovers:

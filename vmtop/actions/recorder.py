@@ -41,7 +41,11 @@ class Recorder:
             record = replace(record, is_done=True)
             # First without: a check takes time, and may be interrupted.
             write_record(folder, record)
-            checked = check_backup_files(folder, record, self._clock.time())
+            try:
+                checked = check_backup_files(folder, record, self._clock.time())
+            except ControlError:
+                # It stays unverified, as its record says; the backup itself ended well.
+                return
             write_record(folder, checked)
             if checked.damage is not None:
                 raise DamagedImageError(checked.damage)
@@ -77,21 +81,10 @@ def build_record(run: BackupRun) -> tuple[str, BackupRecord]:
 
 
 def check_backup_files(folder: str, record: BackupRecord, now_s: float) -> BackupRecord:
-    """The record of a backup with what `qemu-img check` says of its files now.
-
-    The same record where they cannot be checked: they may not be read by us, or `qemu-img` is missing.
-    """
-    try:
-        return examine_files(folder, record, now_s)
-    except ControlError:
-        return record
-
-
-def examine_files(folder: str, record: BackupRecord, now_s: float) -> BackupRecord:
-    """The same for whoever wants to know why that does not work.
+    """The record of a backup with what `qemu-img check` says of its files now; damage is part of that.
 
     Raises:
-        ControlError: they cannot be checked.
+        ControlError: they cannot be checked: they may not be read by us, or `qemu-img` is missing.
     """
     try:
         for disk in record.disks:

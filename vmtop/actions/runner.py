@@ -1,8 +1,9 @@
 """Carries out commands: guard on the newest frame -> audit "started" -> control -> audit outcome.
 
-Nothing here blocks the caller but `judge`: calls of a control run on daemon threads. The
-actions of one VM go one after another; those that cancel or limit a job pass the others. Whoever reads samples hands
-each new frame to `tick`: that moves balloons step by step, sees backups end, and notices that an answer is overdue.
+Calls of a control run on daemon threads. What blocks the caller is `judge`, and, for as long as a disk takes, what
+reads or crosses out files: `take_over_of`, `undoable`, `put_back`. The actions of one VM go one after another; those
+that cancel or limit a job pass the others. Whoever reads samples hands each new frame to `tick`: that moves balloons
+step by step, sees backups end, and notices that an answer is overdue.
 """
 
 import threading

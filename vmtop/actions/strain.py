@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import rate_words
 from vmtop.model.policy import Policy
+from vmtop.units import PAGE_BYTES
 
 _SMALL = 0.1
 """Pages of which less than this share can come from swap come from files."""
-_PAGE_BYTES = 4096
-"""One page is the least that a major fault reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ def fault_words(vm: VmMetrics, limits: Limits) -> str | None:
         return None
     words = f"the guest keeps waiting for {faults:.0f} pages per second"
     swap_in = vm.guest_swap_in_bytes_per_s
-    is_of_files = swap_in is not None and swap_in / _PAGE_BYTES < _SMALL * faults
+    is_of_files = swap_in is not None and swap_in / PAGE_BYTES < _SMALL * faults
     return f"{words} that it reads from its files: its page cache got too small" if is_of_files else words
 
 

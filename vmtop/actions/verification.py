@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vmtop.actions.recorder import examine_files
+from vmtop.actions.recorder import check_backup_files
 from vmtop.backends.backup_folder import write_record
 from vmtop.errors import ControlError
 from vmtop.model.recovery import StoredBackup
@@ -39,7 +39,7 @@ def verify_backups(
     for place, backup in enumerate(wanted):
         on_progress(f"checking {place + 1} of {len(wanted)}: {backup.record.name}, {backup.record.stamp}")
         try:
-            record = examine_files(backup.folder, backup.record, read_time())
+            record = check_backup_files(backup.folder, backup.record, read_time())
             found[id(backup)] = replace(backup, record=record)
             write_record(backup.folder, record)
         except ControlError as error:

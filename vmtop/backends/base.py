@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # who only reads does not wait for them
     from vmtop.model.storage import BackupRequest, FolderSample, SnapshotRequest, StorageSample
 
 
+NO_DOMAIN, NO_CHECKPOINT = 42, 103
+"""VIR_ERR_NO_DOMAIN, VIR_ERR_NO_DOMAIN_CHECKPOINT: codes of a `ControlError` that says what is not there (any more)."""
+
+
 class Clock(Protocol):
     """Time from outside, so that a test or a demo can hold it in its hand."""
 

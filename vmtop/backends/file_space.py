@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def find_device(path: str) -> int | None:
+def read_device(path: str) -> int | None:
     """The file system of a file or folder, as its number; `stat -c %d PATH`. None where that cannot be seen."""
     try:
         return Path(path).stat().st_dev
@@ -12,7 +12,7 @@ def find_device(path: str) -> int | None:
         return None
 
 
-def written_bytes(paths: Iterable[str]) -> int:
+def read_written_bytes(paths: Iterable[str]) -> int:
     """What files take on their disk by now; `du -B1 PATH`. One that is not there, or not to be seen, counts 0."""
     total_bytes = 0
     for path in paths:

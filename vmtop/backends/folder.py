@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vmtop.backends.file_space import find_device
+from vmtop.backends.file_space import read_device
 from vmtop.model.storage import FolderSample
 
 
@@ -23,7 +23,7 @@ def read_folder(path: str, inner: str = "") -> FolderSample:
         if not folder.is_dir():
             return seen
         # f_bavail: hypervisors are not root where it matters, and root's reserve is not for backups.
-        seen = replace(seen, exists=True, free_bytes=space.f_bavail * space.f_frsize, device=find_device(path))
+        seen = replace(seen, exists=True, free_bytes=space.f_bavail * space.f_frsize, device=read_device(path))
         return replace(seen, names=frozenset(item.name for item in (folder / inner).iterdir()))
     except FileNotFoundError:
         # No inner folder yet is an empty one.
@@ -63,7 +63,7 @@ class WriteTimes(NamedTuple):
     """Its content, or whom it belongs to: libvirt gives it back when a backup ended."""
 
 
-def read_write_times(paths: Iterable[str]) -> tuple[WriteTimes, ...]:
+def read_times(paths: Iterable[str]) -> tuple[WriteTimes, ...]:
     """Of the files that are there."""
     found = []
     for path in paths:

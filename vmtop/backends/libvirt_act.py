@@ -20,7 +20,10 @@ from vmtop.backends.libvirt_link import (
     Target,
     check_test_file,
     explain,
+    is_alive,
+    refuse_act,
     text_of,
+    unopened,
 )
 from vmtop.errors import BackendError, ControlError
 
@@ -72,14 +75,7 @@ def explain_refusal(error: Any) -> ControlError:
             f"the connection to libvirt was lost meanwhile: {text_of(error)}. Nobody knows whether it was done. {_LOOK}"
         )
     code = error.get_error_code()
-    return ControlError(f"{text_of(error)}. {_WHAT_NOW.get(code, _LOOK)}", code)
-
-
-def _unopened(error: BackendError) -> ControlError:
-    """Why there is no connection to act on, with the exit code of that."""
-    refusal = ControlError(str(error))
-    refusal.exit_code = error.exit_code
-    return refusal
+    return refuse_act(f"{text_of(error)}. {_WHAT_NOW.get(code, _LOOK)}", code)
 
 
 class Acts:
@@ -125,7 +121,7 @@ class Acts:
             if self._is_closed:
                 raise ControlError(f"{self._target.uri} was closed. Nothing was done")
             idle, self._idle = self._idle, []
-        alive = [connection for connection in idle if connection.isAlive()]
+        alive = [connection for connection in idle if is_alive(self._binding, connection)]
         for connection in idle:
             if connection not in alive:
                 self._let_go(connection)
@@ -141,9 +137,9 @@ class Acts:
             start_event_loop(self._binding)
             connection = self._binding.open(self._target.open_uri)
         except BackendError as error:
-            raise _unopened(error) from error
+            raise unopened(error) from error
         except self._binding.libvirtError as error:
-            raise _unopened(explain(error, self._target, is_opening=True)) from error
+            raise unopened(explain(error, self._target, is_opening=True)) from error
         with suppress(self._binding.libvirtError):
             # Drivers that live in this process have no daemon to keep an eye on, and say so.
             connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from vmtop.backends.deadline import DeadlineThread
-from vmtop.errors import AccessError, BackendError, ConnectError, MissingBindingError
+from vmtop.errors import AccessError, BackendError, ConnectError, ControlError, MissingBindingError
 
 T = TypeVar("T")
 Greet = Callable[[Any], Callable[[], None]]
@@ -50,8 +50,8 @@ _ASK_THERE = (
     "Logging in there must work without a question (try ssh, with a key), and that user needs the group libvirt there"
 )
 
-_ACCESS_CODES = frozenset({45, 79, 88, 94})
-"""VIR_ERR_AUTH_FAILED, AUTH_CANCELLED, ACCESS_DENIED, AUTH_UNAVAILABLE."""
+_ACCESS_CODES = frozenset({29, 45, 79, 88, 94})
+"""VIR_ERR_OPERATION_DENIED, AUTH_FAILED, AUTH_CANCELLED, ACCESS_DENIED, AUTH_UNAVAILABLE."""
 _ACCESS_WORDS = ("permission denied", "polkit", "system bus", "authentication")
 _NO_DAEMON_WORDS = ("No such file", "refused")
 _URI_CODES = frozenset({5, 8})
@@ -177,6 +177,25 @@ def explain(error: Any, target: Target, *, is_opening: bool) -> BackendError:
             f"virtqemud)? {_DEMO}"
         )
     return ConnectError(f"no connection to {target.uri}: {text}")
+
+
+def refuse_act(text: str, code: int) -> ControlError:
+    """What libvirt refused; with the exit code of that where it is for want of rights."""
+    exit_code = AccessError.exit_code if code in _ACCESS_CODES else ControlError.exit_code
+    return ControlError(text, code, exit_code=exit_code)
+
+
+def unopened(error: BackendError) -> ControlError:
+    """Why there is no connection on which somebody could act or look, with the exit code of that."""
+    return ControlError(str(error), exit_code=error.exit_code)
+
+
+def is_alive(binding: Any, connection: Any) -> bool:
+    """A connection that was kept can be used again; one of which libvirt cannot even tell that is dead."""
+    try:
+        return bool(connection.isAlive())
+    except binding.libvirtError:
+        return False
 
 
 def text_of(error: Any) -> str:

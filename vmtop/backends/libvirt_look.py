@@ -10,7 +10,19 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from vmtop.backends.libvirt_events import start_event_loop
-from vmtop.backends.libvirt_link import FROM_RPC, MOST_LEFT, Link, Links, Target, check_test_file, explain, text_of
+from vmtop.backends.libvirt_link import (
+    FROM_RPC,
+    MOST_LEFT,
+    Link,
+    Links,
+    Target,
+    check_test_file,
+    explain,
+    is_alive,
+    refuse_act,
+    text_of,
+    unopened,
+)
 from vmtop.errors import BackendError, ControlError
 
 T = TypeVar("T")
@@ -73,12 +85,12 @@ class Looks:
             start_event_loop(self._binding)
             return self._links.open("vmtop-look")
         except BackendError as error:
-            raise ControlError(str(error)) from error
+            raise unopened(error) from error
 
     def _is_alive(self, link: Link) -> bool:
         try:
-            return bool(link.ask(lambda connection: connection.isAlive(), self._answer_s))
-        except (TimeoutError, self._binding.libvirtError):
+            return link.ask(lambda connection: is_alive(self._binding, connection), self._answer_s)
+        except TimeoutError:
             return False
 
     def _take_idle(self) -> Link | None:
@@ -96,5 +108,5 @@ class Looks:
     def _explained(self, error: Any, *, is_opening: bool) -> ControlError:
         """Why there is no answer; with libvirt's number where it is about the VM, and not about the way to libvirt."""
         if is_opening or error.get_error_domain() == FROM_RPC:
-            return ControlError(str(explain(error, self._target, is_opening=is_opening)))
-        return ControlError(text_of(error), error.get_error_code())
+            return unopened(explain(error, self._target, is_opening=is_opening))
+        return refuse_act(text_of(error), error.get_error_code())

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from vmtop.actions.alive import find_running
+from vmtop.actions.alive import read_running
 from vmtop.command_line.place import Place
 from vmtop.viewmodel.audit import build_audit_text, pair_records
 
@@ -19,7 +19,7 @@ def run_audit(place: Place, wanted: argparse.Namespace) -> int:
             wanted.command, file=str(place.audit.path), actions=[asdict(each.last) for each in entries]
         )
         return 0
-    now_s, alive = place.clock.time(), find_running(records)
+    now_s, alive = place.clock.time(), read_running(records)
     running = {each.began.id: now_s - each.began.time_s for each in entries if each.began.id in alive}
     console = place.console
     width = console.width if console.is_screen else None

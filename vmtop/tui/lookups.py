@@ -86,13 +86,13 @@ class Lookups:
         number = self._question
 
         def work() -> None:
-            from vmtop.actions.alive import find_running  # only for who looks at the audit
+            from vmtop.actions.alive import read_running  # only for who looks at the audit
 
             answer: tuple[AuditRecord, ...] | AuditError
             running: frozenset[str] = frozenset()
             try:
                 answer = read()
-                running = find_running(answer)
+                running = read_running(answer)
             except AuditError as error:
                 answer = error
             with self._answering:
