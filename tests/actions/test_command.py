@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 
 from tests.actions.scenes import ID
@@ -14,10 +16,12 @@ from vmtop.actions.command import (
     StartBackup,
     TakeSnapshot,
 )
+from vmtop.actions.runner import DEADLINES_S
 from vmtop.model.kind import SnapshotKind
 from vmtop.model.sample import JobKind
 from vmtop.model.storage import SnapshotRequest
 from vmtop.units import GIB, MIB
+from vmtop.viewmodel.outcome import ACTION_WORDS
 
 QUIET = SnapshotRequest(name="s1", kind=SnapshotKind.DISK_ONLY, is_quiesced=True)
 
@@ -62,3 +66,9 @@ def test_a_command_says_what_it_is(command: Command, sentence: str) -> None:
 def test_a_cancel_names_the_job_that_was_confirmed() -> None:
     vm = make_frame([make_vm(name="web-1", jobs=(make_job(),))]).vms[0]
     assert CancelJob(uuid=ID, kind=JobKind.SNAPSHOT).sentence(vm) == "cancel the snapshot of web-1"
+
+
+@pytest.mark.parametrize("kind", get_args(Command))
+def test_every_command_has_a_deadline_and_a_word_that_people_use(kind: type[Command]) -> None:
+    assert DEADLINES_S[kind] > 0
+    assert ACTION_WORDS[kind.action]

@@ -38,17 +38,19 @@ class _Rule(NamedTuple):
     """With a job running it is still judged by its own check."""
     may_be_old: bool = False
     """Force accepts an old reading, too."""
+    needs_storage: bool = False
+    """It is judged by the VM's disks, snapshots and checkpoints."""
 
 
 _RULES: Mapping[type[Command], _Rule] = MappingProxyType(
     {
         SetBalloon: _Rule(check_balloon, "can_balloon", may_be_paused=False, may_be_old=True),
         SetStatsPeriod: _Rule(check_period, "can_balloon"),
-        TakeSnapshot: _Rule(check_snapshot, "can_snapshot", may_have_job=False),
-        RevertSnapshot: _Rule(check_revert, "can_snapshot", may_be_off=True, may_have_job=False),
-        DeleteSnapshot: _Rule(check_delete, "can_snapshot", may_be_off=True, may_have_job=False),
-        StartBackup: _Rule(check_backup, "can_backup", may_have_job=False),
-        DeleteCheckpoints: _Rule(check_clear, "can_backup", may_be_off=True, may_have_job=False),
+        TakeSnapshot: _Rule(check_snapshot, "can_snapshot", may_have_job=False, needs_storage=True),
+        RevertSnapshot: _Rule(check_revert, "can_snapshot", may_be_off=True, may_have_job=False, needs_storage=True),
+        DeleteSnapshot: _Rule(check_delete, "can_snapshot", may_be_off=True, may_have_job=False, needs_storage=True),
+        StartBackup: _Rule(check_backup, "can_backup", may_have_job=False, needs_storage=True),
+        DeleteCheckpoints: _Rule(check_clear, "can_backup", may_be_off=True, may_have_job=False, needs_storage=True),
         CancelJob: _Rule(check_cancel, "can_backup"),
         LimitJob: _Rule(check_limit, "can_backup"),
         ResumeVm: _Rule(check_resume, "can_backup"),
@@ -62,6 +64,11 @@ _UNABLE: Mapping[str, str] = MappingProxyType(
 """Field of `Capability` -> what is to be said of a source without it."""
 
 _STANDING = {VmState.PAUSED, VmState.SUSPENDED}
+
+
+def needs_storage(command: Command) -> bool:
+    """It cannot be judged without the VM's disks, snapshots and checkpoints, which take time to read."""
+    return _RULES[type(command)].needs_storage
 
 
 def check(command: Command, now: Situation) -> Verdict:

@@ -6,15 +6,12 @@ from dataclasses import replace
 from vmtop.actions.backup_plan import vm_folder
 from vmtop.actions.command import (
     Command,
-    DeleteCheckpoints,
-    DeleteSnapshot,
-    RevertSnapshot,
     StartBackup,
     TakeSnapshot,
 )
 from vmtop.actions.desk import Desk, Source
 from vmtop.actions.errand import URGENT, Errand
-from vmtop.actions.guard import check, refuse
+from vmtop.actions.guard import check, needs_storage, refuse
 from vmtop.actions.promise import NOTHING, Promise, add_promises, make_claim, still_to_write
 from vmtop.actions.recorder import files_without_worth
 from vmtop.actions.situation import Newest, Situation, Subject, find_subject, is_held
@@ -28,8 +25,6 @@ from vmtop.model.storage import FolderSample
 
 LOOK_S = 0.1
 """Between two looks whether a newer frame is there."""
-
-_NEED_STORAGE = (TakeSnapshot, RevertSnapshot, DeleteSnapshot, StartBackup, DeleteCheckpoints)
 
 
 class Judge:
@@ -55,7 +50,7 @@ class Judge:
         """
         newest = self._wait_while_held(command, newest)
         now = self.situation(command, newest, errand)
-        if not isinstance(command, _NEED_STORAGE):
+        if not needs_storage(command):
             return now, check(command, now)
         refusals = refuse(command, now)
         if refusals:
