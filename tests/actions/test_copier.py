@@ -164,6 +164,8 @@ def test_a_check_of_its_files_may_take_its_time(tmp_path: Path, monkeypatch: pyt
 
     rig.runner.submit(StartBackup(uuid=ID, folder=str(tmp_path)))
     work()
+    for path in rig.backups[-1].request.targets.values():
+        Path(path).touch()
     rig.end_backup(is_good=True)
     rig.second()
     rig.clock.sleep(CHECK_LIMIT_S)

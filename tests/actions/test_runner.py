@@ -871,9 +871,33 @@ def test_files_that_qemu_has_not_let_go_of_are_waited_for(tmp_path: Path, monkey
     rig.is_local = True
     rig.see()
     begin_backup(rig, StartBackup(uuid=ID, folder=str(tmp_path)))
+    write_targets(rig)
     rig.end_backup(is_good=True)
     rig.second(1)
     assert (last(rig)[0], answers) == (Ending.DONE, [])
+
+
+def write_targets(rig: Rig) -> None:
+    """What QEMU does for the last backup that was begun."""
+    for path in rig.backups[-1].request.targets.values():
+        Path(path).touch()
+
+
+def test_a_backup_whose_files_are_not_there_is_none_whatever_is_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.is_local = True
+    rig.see()
+    begin_backup(rig, StartBackup(uuid=ID, folder=str(tmp_path)))
+    rig.end_backup(is_good=True)
+    rig.second(1)
+    assert last(rig) == (Ending.FAILED, "a backup ended well, but its files are not there")
+    assert rig.asked()[-1] == ("delete_checkpoint", ID, CHECKPOINT)
+
+
+def test_a_rate_that_libvirt_cannot_take_is_refused_before_anything_begins(rig: Rig) -> None:
+    rig.runner.submit(replace(FULL, bytes_per_s=1 << 63))
+    assert last(rig) == (Ending.REFUSED, "no disk is as fast as that limit; leave it out for no limit")
+    assert rig.asked() == []
 
 
 def test_a_backup_of_which_nobody_tells_the_end_is_no_good_one(rig: Rig) -> None:

@@ -204,8 +204,39 @@ def test_another_backup_that_runs_now_is_not_taken_for_it(runs: Runs) -> None:
     runs.rig.clock.sleep(1000)
     runs.rig.vm["jobs"] = (make_job(elapsed_s=7.0),)
     runs.start()
+    runs.rig.second(100)
+    assert runs.action.outcome is None, "it may be ours, on a clock that was set"
+    assert runs.action.progress == "waiting for another backup of this VM to end; an earlier vmtop began it"
+    runs.rig.vm["jobs"] = ()
     runs.rig.second(2)
     assert runs.action.outcome is not None and runs.action.outcome.text.startswith("the backup is gone")
+
+
+def test_a_vm_that_is_gone_leaves_nothing_to_wait_for(runs: Runs) -> None:
+    runs.back_up()
+    runs.kill()
+    runs.copy()
+    runs.rig.source.last_job = ControlError("Domain not found", 42)
+    runs.start()
+    runs.rig.second(2)
+    assert runs.action.outcome is not None and runs.action.outcome.text.startswith("the backup is gone")
+    assert runs.open_entries() == []
+
+
+def test_a_folder_that_is_not_mounted_is_waited_for(runs: Runs, tmp_path: Path) -> None:
+    runs.back_up()
+    runs.kill()
+    runs.copy()
+    runs.rig.source.last_job = runs.ended()
+    away = runs.backup_folder.rename(tmp_path / "away")
+    runs.start()
+    runs.rig.second(5)
+    assert runs.action.outcome is None
+    assert "cannot be looked into: No such file or directory" in runs.action.progress
+    assert runs.calls() == ["start_backup"]
+    away.rename(runs.backup_folder)
+    runs.rig.second(int(LOOK_S))
+    assert runs.action.outcome == Outcome(Ending.DONE, "done: 3.0G copied; an earlier vmtop began it")
 
 
 def test_before_it_is_known_whether_it_runs_nothing_is_concluded(runs: Runs) -> None:
@@ -350,12 +381,11 @@ def test_a_passing_period_of_a_killed_run_is_put_back_by_the_next(runs: Runs) ->
     assert runs.open_entries() == []
 
 
-@pytest.mark.parametrize("now_s", [0, 10])
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_a_period_that_somebody_else_set_since_is_left_alone(runs: Runs, now_s: int, is_killed: bool) -> None:
+def test_a_period_that_somebody_else_set_since_is_left_alone(runs: Runs, is_killed: bool) -> None:
     silent(runs)
     runs.rig.runner.submit(PERIOD, is_passing=True)
-    set_period(runs, now_s)
+    set_period(runs, 10)
     if is_killed:
         runs.kill()
         runs.start()
@@ -366,13 +396,63 @@ def test_a_period_that_somebody_else_set_since_is_left_alone(runs: Runs, now_s: 
     assert runs.open_entries() == []
 
 
-def test_a_period_that_could_not_be_set_is_not_put_back(runs: Runs) -> None:
+def test_a_period_that_is_not_seen_yet_is_asked_for_again(runs: Runs) -> None:
     silent(runs)
-    runs.rig.control.errors["set_stats_period"] = ControlError("no", 67)
+    runs.rig.runner.submit(PERIOD, is_passing=True)
+    assert runs.rig.runner.put_back() == ()
+    assert runs.rig.runner.is_to_put_back, "libvirt was not asked again since"
+    set_period(runs)
+    assert len(runs.rig.runner.put_back()) == 1
+    assert not runs.rig.runner.is_to_put_back
+    assert runs.rig.asked() == [("set_stats_period", ID, 5), ("set_stats_period", ID, 0)]
+
+
+def test_a_period_that_was_never_set_is_forgotten_by_the_next_run(runs: Runs) -> None:
+    silent(runs)
+    runs.rig.runner.submit(PERIOD, is_passing=True)
+    runs.kill()
+    runs.start()
+    runs.rig.second(2)
+    assert (runs.calls(), runs.open_entries()) == (["set_stats_period"], [])
+
+
+def test_a_vm_of_which_too_little_is_known_is_looked_at_again(runs: Runs) -> None:
+    silent(runs)
+    runs.rig.runner.submit(PERIOD, is_passing=True)
+    runs.kill()
+    runs.rig.vm |= {"facts": None, "unknown": {"facts": "libvirt was not asked yet"}}
+    runs.start()
+    runs.rig.second(2)
+    assert (len(runs.open_entries()), runs.calls()) == (1, ["set_stats_period"])
+    runs.rig.vm["unknown"] = {}
+    set_period(runs)
+    runs.rig.second(int(LOOK_S) + 1)
+    assert (runs.open_entries(), runs.calls()) == ([], ["set_stats_period"] * 2)
+
+
+def test_a_period_that_could_not_be_put_back_is_left_to_the_next_run(runs: Runs) -> None:
+    silent(runs)
     runs.rig.runner.submit(PERIOD, is_passing=True)
     set_period(runs)
+    runs.rig.control.errors["set_stats_period"] = ControlError("the connection was lost")
+    runs.rig.runner.put_back()
+    assert len(runs.open_entries()) == 1
+    del runs.rig.control.errors["set_stats_period"]
+    runs.kill()
+    runs.start()
+    runs.rig.second(2)
+    assert runs.rig.asked()[-1] == ("set_stats_period", ID, 0)
+    assert runs.open_entries() == []
+
+
+def test_a_period_that_was_refused_is_not_put_back(runs: Runs) -> None:
+    silent(runs)
+    runs.rig.age_s = 600.0
+    runs.rig.runner.submit(PERIOD, is_passing=True)
+    runs.rig.age_s = 0.0
+    set_period(runs)
     assert runs.rig.runner.put_back() == ()
-    assert (runs.calls(), runs.open_entries()) == (["set_stats_period"], [])
+    assert runs.calls() == []
 
 
 def test_a_period_that_is_to_stay_stays(runs: Runs) -> None:

@@ -33,6 +33,7 @@ class FakeOperator:
         self.problems: tuple[str, ...] = ()
         self.passing: list[Command] = []
         self.to_put_back: tuple[Command, ...] = ()
+        self.is_to_put_back = False
         self.notify: Callable[[], None] = lambda: None
         self._actions: list[Action] = []
 
@@ -53,7 +54,8 @@ class FakeOperator:
     def put_back(self) -> tuple[Action, ...]:
         if self.error is not None:
             raise self.error
-        return tuple(self.submit(command) for command in self.to_put_back)
+        commands, self.to_put_back = self.to_put_back, ()
+        return tuple(self.submit(command) for command in commands)
 
     def submit(
         self, command: Command, *, confirmed_name: str = "", undoes: str | None = None, is_passing: bool = False

@@ -8,7 +8,7 @@ from vmtop.actions.backup_plan import find_base, is_ours, plan_backup
 from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, ResumeVm, StartBackup
 from vmtop.actions.promise import promise_words
 from vmtop.actions.situation import Situation, Subject
-from vmtop.actions.size import size_text
+from vmtop.actions.size import MOST_BYTES_PER_S, size_text
 from vmtop.actions.snapshot_guard import why_not_now
 from vmtop.actions.space import Room, find_room, needed_bytes, warn_of_pool
 from vmtop.actions.verdict import BackupPreview, CheckpointPreview, Verdict
@@ -100,6 +100,8 @@ def _why_not_copy(case: _Case) -> Iterator[str]:
         yield "the VM has no disk to back up"
     if command.bytes_per_s is not None and command.bytes_per_s <= 0:
         yield "a limit of nothing is none; leave it out for no limit"
+    if command.bytes_per_s is not None and command.bytes_per_s > MOST_BYTES_PER_S:
+        yield "no disk is as fast as that limit; leave it out for no limit"
     if any(known.name == case.request.checkpoint for known in storage.checkpoints):
         yield f"there is a checkpoint {case.request.checkpoint} already; try again in a second"
     if command.is_incremental:

@@ -13,6 +13,7 @@ from vmtop.actions.ledger import OpenBackup
 from vmtop.actions.leftover import GONE, Leftovers
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import size_text
+from vmtop.backends.base import NO_DOMAIN
 from vmtop.backends.folder import make_folder, read_times, remove_files
 from vmtop.backends.image_lock import is_any_written, is_written
 from vmtop.backends.qemu_image import CHECK_LIMIT_S
@@ -46,6 +47,7 @@ LOOK_AGAIN_S = 30.0
 """Between two questions how a backup of an earlier run ended, when the first found no answer."""
 
 COPYING = "copying"
+ANOTHER_RUNS = "waiting for another backup of this VM to end"
 INHERITED = "; an earlier vmtop began it"
 
 CHECKING = "checking its files"
@@ -173,10 +175,11 @@ class Copier:
         self, errand: Errand, backup: RunningBackup, running: JobSample | None, subject: Subject | None, now_s: float
     ) -> None:
         """See whether a backup of an earlier run still goes on, or else have it found out how it ended."""
-        if running is not None and _is_same(running, backup, self._desk.clock.time()):
-            backup.was_seen = True
+        if running is not None:
+            # One that is not known again is another's, or a clock was set: as long as it runs nothing is sure.
+            backup.was_seen = _is_same(running, backup, self._desk.clock.time())
             with self._desk.changed:
-                errand.progress = COPYING + backup.doubt
+                errand.progress = (COPYING if backup.was_seen else ANOTHER_RUNS) + backup.doubt
         elif (subject is None or _is_known(subject)) and now_s >= backup.look_s:
             backup.look_s = now_s + LOOK_AGAIN_S
             self._desk.call(errand, lambda each: self._look_back(each, backup), CHECK_LIMIT_S + CLEAR_S)
@@ -192,33 +195,38 @@ class Copier:
         if backup.has_folder and is_any_written(map(Path, _paths(backup))):
             return None
         try:
-            job = self._desk.source.read_last_job(errand.command.uuid)
+            job = self._read_last_job(errand.command.uuid)
+            is_ours = job is not None and _is_last(job, backup)
         except ControlError as error:
             with self._desk.changed:
                 errand.progress = f"nobody tells how it ended: {error}{backup.doubt}"
             return None
         backup.is_ending = True
-        return self._end(errand, backup, job if job is not None and _is_last(job, backup) else None)
+        return self._end(errand, backup, job if is_ours else None)
+
+    def _read_last_job(self, vm_uuid: str) -> FinishedJob | None:
+        try:
+            return self._desk.source.read_last_job(vm_uuid)
+        except ControlError as error:
+            if error.code != NO_DOMAIN:
+                raise
+            return None
 
     def _end(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> Outcome:
         """Keep a good backup; of one that failed leave neither files nor checkpoint."""
-        if (job is None or job.is_good is None) and backup.has_folder and not read_times(_paths(backup)):
-            # libvirt removes the files of those that fail.
-            left = self._drop_checkpoint(errand, backup)
-            why = "the backup failed, or never began, for none of its files is there"
-            return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job, is_good=False)}")
-        if job is not None and job.is_good is False:
+        if job is None or job.is_good is None:
+            return self._end_untold(errand, backup, job)
+        if not job.is_good:
             left = self._drop_checkpoint(errand, backup) + self._remove(backup)
             if job.is_cancelled and (backup.is_inherited or not backup.doubt):
                 rest = left + self._tell(errand, backup, job)
                 return Outcome(Ending.CANCELLED, (rest.removeprefix("; ") or "nothing of it is left") + backup.doubt)
             why = job.error or "the backup failed, and nobody said why: the VM may have ended meanwhile"
             return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job)}")
-        if job is None or job.is_good is None:
-            # No later backup may go on from this one; its files may still be whole, and are the operator's.
-            left = self._drop_checkpoint(errand, backup)
-            why = "the backup is gone, and nobody told how it ended: its files may be incomplete"
-            return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job)}")
+        count = _count_files(backup)
+        if count is not None and count < len(backup.request.targets):
+            why = "a backup ended well, but its files are not there"
+            return Outcome(Ending.FAILED, f"{why}{backup.doubt}{self._drop_checkpoint(errand, backup)}")
         self._wait_for_files(backup)
         with self._desk.changed:
             errand.progress = CHECKING
@@ -228,6 +236,16 @@ class Copier:
         if note:
             return Outcome(Ending.FAILED, f"ended{copied}{note}")
         return Outcome(Ending.DONE, f"done{copied}{backup.doubt}")
+
+    def _end_untold(self, errand: Errand, backup: RunningBackup, job: FinishedJob | None) -> Outcome:
+        """Conclude what became of a backup of whose end nobody told."""
+        left = self._drop_checkpoint(errand, backup)
+        # No later backup may go on from this one; its files may still be whole, and are the operator's.
+        why, is_good = "the backup is gone, and nobody told how it ended: its files may be incomplete", None
+        if _count_files(backup) == 0:
+            # libvirt removes the files of those that fail.
+            why, is_good = "the backup failed, or never began, for none of its files is there", False
+        return Outcome(Ending.FAILED, f"{why}{backup.doubt}{left}{self._tell(errand, backup, job, is_good=is_good)}")
 
     def _wait_for_files(self, backup: RunningBackup) -> None:
         """What QEMU still holds cannot be checked; it is not held for long."""
@@ -293,6 +311,16 @@ def _is_end(job: FinishedJob, backup: RunningBackup) -> bool:
 
 def _paths(backup: RunningBackup) -> list[str]:
     return list(backup.request.targets.values())
+
+
+def _count_files(backup: RunningBackup) -> int | None:
+    """How many of its files are there. None where that cannot be seen."""
+    if not backup.has_folder:
+        return None
+    try:
+        return len(read_times(_paths(backup)))
+    except ControlError:  # what cannot be seen may be there
+        return None
 
 
 def _entry(errand: Errand, command: StartBackup, backup: RunningBackup, uri: str) -> OpenBackup:

@@ -209,6 +209,10 @@ class Desk:
         outcome = self._written(errand, outcome)
         try:
             self.ledger.close(errand.id)
+            if outcome.ending is Ending.DONE:
+                self.ledger.close(errand.entry_id)
+            else:
+                self.ledger.release(errand.entry_id)
         except AuditError as error:
             outcome = replace(outcome, text=f"{outcome.text}; {error}")
         with self.changed:

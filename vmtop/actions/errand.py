@@ -51,6 +51,8 @@ class Errand:
     undoes: str | None
     is_passing: bool = False
     """What it changes is put back when this program ends."""
+    entry_id: str = ""
+    """Of the ledger's entry that it crosses out when it is done. Empty for none but its own."""
     time_s: float
     """Wall clock, when it was handed over."""
     begun_s: float

@@ -20,6 +20,8 @@ class Heir:
         self._take_over = take_over
         self._is_wanted: Callable[[Entry], bool] | None = None
         self._look_s = 0.0
+        self._seen: set[str] = set()
+        """Ids of entries that were taken over: what failed once is left to the next run."""
         self.problems: tuple[str, ...] = ()
         """Why not all of it can be seen to, a sentence for each reason; foreign text."""
 
@@ -33,7 +35,12 @@ class Heir:
 
     def _wants(self, vm_uuid: str | None) -> Callable[[Entry], bool]:
         uri = self._desk.source.uri
-        return lambda entry: entry.uri == uri and vm_uuid in {None, entry.uuid}
+        return lambda entry: entry.uri == uri and vm_uuid in {None, entry.uuid} and entry.id not in self._seen
+
+    def leave(self, entry: Entry) -> None:
+        """Too little is known for this one yet: look again."""
+        self._seen.discard(entry.id)
+        self._desk.ledger.release(entry.id)
 
     def follow(self, frame: Frame) -> None:
         """Look when it is time."""
@@ -49,6 +56,7 @@ class Heir:
             found = Found((), (str(error),))
         problems = [*found.problems]
         for entry in found.entries:
+            self._seen.add(entry.id)
             try:
                 self._take_over(entry)
             except AuditError as error:

@@ -160,6 +160,13 @@ class Ledger:
         finally:
             os.close(descriptor)
 
+    def release(self, entry_id: str) -> None:
+        """It could not be seen to: leave it to a later run."""
+        with self._lock:
+            descriptor = self._held.pop(entry_id, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def leave(self) -> None:
         """Leave everything to whoever comes next."""
         with self._lock:

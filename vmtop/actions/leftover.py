@@ -5,7 +5,7 @@ They are in the ledger meanwhile, for that may take longer than this run of vmto
 
 import uuid
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from vmtop.actions.action import Ending
@@ -22,8 +22,21 @@ from vmtop.errors import AuditError, ControlError
 AGAIN_S = 30.0
 """Between two tries, of which the first few seconds of a VM may make the first one vain."""
 
+LONGEST_PAUSE_S = 3600.0
+
 GONE = {NO_DOMAIN, NO_CHECKPOINT}
 """There is none to delete."""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How often one was tried already."""
+
+    due_s: float = 0.0
+    """Monotonic clock of the samples: not before."""
+    pause_s: float = AGAIN_S
+    """After the next try; each is longer than the one before, as libvirt's answer stays the same for long."""
+    is_running: bool = False
 
 
 class Leftovers:
@@ -31,8 +44,7 @@ class Leftovers:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._due_s: dict[OpenCheckpoint, float | None] = {}
-        """Monotonic clock of the samples; None for with the next frame."""
+        self._left: dict[OpenCheckpoint, _Tries] = {}
 
     def add(self, vm_uuid: str, vm: str, name: str) -> None:
         """See to a checkpoint that vmtop made.
@@ -48,17 +60,26 @@ class Leftovers:
     def take_over(self, checkpoint: OpenCheckpoint) -> None:
         """See to a checkpoint that is in the ledger."""
         with self._desk.changed:
-            self._due_s[checkpoint] = None
+            self._left[checkpoint] = _Tries()
 
     def follow(self, frame: Frame) -> None:
         """Delete what can be deleted, on another thread."""
         now_s = frame.sample.monotonic_s
-        for checkpoint, due_s in tuple(self._due_s.items()):
+        for checkpoint, tries in tuple(self._left.items()):
             subject = find_subject(frame, checkpoint.uuid)
-            if subject is not None and not is_off(subject.sample) and (due_s is None or now_s >= due_s):
-                with self._desk.changed:
-                    self._due_s[checkpoint] = now_s + AGAIN_S
-                self._desk.spawn(partial(self._delete, checkpoint))
+            if subject is None or is_off(subject.sample) or tries.is_running or now_s < tries.due_s:
+                continue
+            with self._desk.changed:
+                tries.is_running, tries.due_s = True, now_s + tries.pause_s
+                tries.pause_s = min(2 * tries.pause_s, LONGEST_PAUSE_S)
+            self._desk.spawn(partial(self._try, checkpoint, tries))
+
+    def _try(self, checkpoint: OpenCheckpoint, tries: "_Tries") -> None:
+        try:
+            self._delete(checkpoint)
+        finally:
+            with self._desk.changed:
+                tries.is_running = False
 
     def _delete(self, checkpoint: OpenCheckpoint) -> None:
         record = AuditRecord(
@@ -84,7 +105,7 @@ class Leftovers:
                 ending, text = Ending.FAILED, explain(error)
         if ending is Ending.DONE:
             with self._desk.changed:
-                self._due_s.pop(checkpoint, None)
+                self._left.pop(checkpoint, None)
             with suppress(AuditError):
                 # Whoever comes next finds that it is gone.
                 self._desk.ledger.close(checkpoint.id)

@@ -133,7 +133,12 @@ class Runner:
         """
         newest = self._read_newest()
         due = [] if newest is None else self._passing.take_due(newest.frame)
-        return tuple(self._put_back(promise) for promise in due)
+        return tuple(map(self._put_back, due))
+
+    @property
+    def is_to_put_back(self) -> bool:
+        """Something is to be put back of which too little is known yet; `put_back` is to be asked again."""
+        return self._passing.is_waiting
 
     def close(self) -> None:
         """End what moves, and let go of the control; calls that hang are left to themselves."""
@@ -176,15 +181,22 @@ class Runner:
             undoes: Id of the action that this one takes back.
             is_passing: A statistics period that is put back when this program ends.
         """
-        return self._submit(uuid.uuid4().hex, command, confirmed_name, undoes, is_passing=is_passing)
+        return self._submit(command, confirmed_name, undoes, is_passing=is_passing)
 
     def _submit(
-        self, errand_id: str, command: Command, confirmed_name: str, undoes: str | None, *, is_passing: bool = False
+        self,
+        command: Command,
+        confirmed_name: str,
+        undoes: str | None,
+        *,
+        is_passing: bool = False,
+        entry_id: str = "",
     ) -> Action:
         newest, clock = self._read_newest(), self._desk.clock
         subject = None if newest is None else find_subject(newest.frame, command.uuid)
         errand = Errand(
-            id=errand_id,
+            id=uuid.uuid4().hex,
+            entry_id=entry_id,
             command=command,
             vm=command.uuid if subject is None else subject.metrics.name,
             sentence=f"{command.action} of {command.uuid}" if subject is None else command.sentence(subject.metrics),
@@ -254,19 +266,34 @@ class Runner:
         return Outcome(Ending.DONE, took if stood_s is None else f"{took}; the guest stood still for {stood_s:.2f} s")
 
     def _take_over(self, entry: Entry) -> None:
-        newest = self._read_newest()
         if isinstance(entry, OpenBackup):
             self._copier.take_over(entry)
         elif isinstance(entry, OpenCheckpoint):
             self._copier.leftovers.take_over(entry)
-        elif newest is not None and is_standing(entry, newest.frame):
-            self._put_back(entry)
         else:
-            self._desk.ledger.close(entry.id)
+            self._put_back_left(entry)
 
-    def _put_back(self, promise: OpenPeriod) -> Action:
-        # With its id the ledger forgets the promise when the action has ended.
-        return self._submit(promise.id, put_back_command(promise), "", promise.set_by)
+    def _put_back_left(self, period: OpenPeriod) -> None:
+        newest = self._read_newest()
+        is_so = None if newest is None else is_standing(period, newest.frame)
+        if is_so:
+            self._put_back(period)
+        elif is_so is None and newest is not None and _is_read(period, newest.frame):
+            # What was to be set never was, or somebody has put it back.
+            self._desk.ledger.close(period.id)
+        elif is_so is None:
+            self._heir.leave(period)
+        else:
+            self._desk.ledger.close(period.id)
+
+    def _put_back(self, period: OpenPeriod) -> Action:
+        return self._submit(put_back_command(period), "", period.set_by, entry_id=period.id)
+
+
+def _is_read(period: OpenPeriod, frame: Frame) -> bool:
+    """The VM's definition was read since this program began, so that it tells of what an earlier one set."""
+    subject = find_subject(frame, period.uuid)
+    return subject is not None and subject.sample.facts is not None
 
 
 def undo_command(change: Undo, *, is_forced: bool = False) -> SetBalloon | SetStatsPeriod:

@@ -62,6 +62,10 @@ def explain_floor(text: str, vm: VmMetrics, policy: Policy) -> str:
     return f'"{_FLOOR}" is {size_text(above - floor)} above the safe floor, which moves with what the guest uses'
 
 
+MOST_BYTES_PER_S = 1 << 50
+"""libvirt takes no limits from 2^63 on, and says so when the backup runs already."""
+
+
 def parse_rate(text: str) -> int:
     """Turn a typed limit, "100M" or "100M/s", into bytes per second; 0 for "none".
 
@@ -75,6 +79,8 @@ def parse_rate(text: str) -> int:
     rate = 0
     if match is not None and not match["sign"] and match["unit"] != "%":
         rate = math.floor(float(match["number"]) * _UNITS[match["unit"][0].upper()])
+    if rate > MOST_BYTES_PER_S:
+        raise UsageError(f"{typed!r}: no disk is so fast; write none for no limit")
     if not rate:  # less than a byte would be no limit
         raise UsageError(f"{typed!r} is no rate: write 100M for 100 MiB a second, or none for no limit")
     return rate

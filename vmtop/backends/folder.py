@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vmtop.backends.file_space import read_device
+from vmtop.errors import ControlError
 from vmtop.model.storage import FolderSample
 
 
@@ -64,10 +65,18 @@ class WriteTimes(NamedTuple):
 
 
 def read_times(paths: Iterable[str]) -> tuple[WriteTimes, ...]:
-    """Of the files that are there."""
+    """Of the files that are there.
+
+    Raises:
+        ControlError: a folder of theirs is not there, as one that is not mounted, or cannot be looked into.
+    """
     found = []
     for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            seen = Path(path).lstat()
-            found.append(WriteTimes(seen.st_mtime, seen.st_ctime))
+        try:
+            Path(path).parent.stat()
+            with suppress(FileNotFoundError):
+                seen = Path(path).lstat()
+                found.append(WriteTimes(seen.st_mtime, seen.st_ctime))
+        except OSError as error:
+            raise ControlError(f"{Path(path).parent} cannot be looked into: {error.strerror}") from None
     return tuple(found)

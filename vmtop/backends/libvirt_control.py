@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from vmtop.backends.libvirt_act import INVALID_ARG, Acts, explain_refusal
 from vmtop.backends.libvirt_backup import build_backup_xml, build_checkpoint_xml, limit_backup
@@ -146,18 +146,22 @@ class LibvirtControl:
     def _limit_new_backup(self, domain: Any, bytes_per_s: int) -> None:
         try:
             limit_backup(self._binding, domain, bytes_per_s)
+        except OverflowError as error:
+            self._abort_unlimited(domain, f"its limit could not be set: {error}")
         except self._binding.libvirtError as error:
             if error.get_error_code() != _NO_BACKUP:
-                # Without libvirt's number: the backup began, so that its end is still to be seen.
-                limit = f"its limit could not be set: {explain_refusal(error)}"
-                try:
-                    domain.abortJob()
-                except self._binding.libvirtError as failure:
-                    raise ControlError(
-                        f"the backup may still run, and without a limit, for {limit}. Nor could it be cancelled: "
-                        f"{explain_refusal(failure)}"
-                    ) from failure
-                raise ControlError(f"the backup was cancelled, as {limit}") from error
+                self._abort_unlimited(domain, f"its limit could not be set: {explain_refusal(error)}")
+
+    def _abort_unlimited(self, domain: Any, limit: str) -> NoReturn:
+        # Without libvirt's number: the backup began, so that its end is still to be seen.
+        try:
+            domain.abortJob()
+        except self._binding.libvirtError as failure:
+            raise ControlError(
+                f"the backup may still run, and without a limit, for {limit}. Nor could it be cancelled: "
+                f"{explain_refusal(failure)}"
+            ) from failure
+        raise ControlError(f"the backup was cancelled, as {limit}")
 
 
 def _check_own_job(domain: Any, disk: str) -> None:

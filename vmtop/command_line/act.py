@@ -112,8 +112,8 @@ def settle(place: Place, session: Session, vm_uuid: str) -> None:
     """
     with noted_interrupts() as interrupt:
         for found in session.runner.take_over_of(vm_uuid):
-            action = found
-            while not action.is_over and not action.progress.startswith(COPYING) and not interrupt.number:
+            action, give_up_s = found, place.clock.monotonic() + session.policy.action_frame_s
+            while _is_settling(action, place.clock.monotonic() < give_up_s) and not interrupt.number:
                 action = _look(place, session, action)
             if action.outcome is not None:
                 place.console.note(outcome_notice(action, action.outcome).text)
@@ -121,6 +121,13 @@ def settle(place: Place, session: Session, vm_uuid: str) -> None:
         place.console.note(problem)
     if interrupt.number:
         raise KeyboardInterrupt
+
+
+def _is_settling(action: Action, has_time: bool) -> bool:
+    """It is about to end; a check of files takes as long as it takes."""
+    if action.is_over or action.progress.startswith(COPYING):
+        return False
+    return has_time or action.progress == CHECKING
 
 
 def _show_card(console: Console, session: Session, entry: Entry, note: str, *, is_note: bool) -> None:

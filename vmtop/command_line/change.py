@@ -71,7 +71,7 @@ def run_backup(place: Place, session: Session, wanted: argparse.Namespace) -> in
     check_confirmed(wanted, vm.name)
     if not wanted.rate and wanted.rate is not None:
         raise UsageError("--rate none: leave it out for no limit")
-    if not wanted.dry_run:
+    if not (wanted.dry_run or session.source.capability.is_readonly):
         settle(place, session, vm.uuid)
     here = str(Path(folder).absolute())
     if session.source.read_folder(here, "") is not None:

@@ -213,13 +213,14 @@ class Acting:
         operator = self._operator
         if operator is None:
             return ""
-        try:
-            ids = {action.id for action in operator.put_back()}
-        except AuditError as error:
-            operator.close()
-            return str(error)
+        ids: set[str] = set()
         for _ in range(round(AT_END_S / _LOOK_S)):
-            if all(action.outcome is not None for action in _those(operator, ids)):
+            try:
+                ids |= {action.id for action in operator.put_back()}
+            except AuditError as error:
+                operator.close()
+                return str(error)
+            if not operator.is_to_put_back and all(action.outcome is not None for action in _those(operator, ids)):
                 break
             await asyncio.sleep(_LOOK_S)
         left = [f"{action.vm}: {_why_left(action)}" for action in _those(operator, ids) if not _is_done(action)]

@@ -77,6 +77,10 @@ class Operator(Protocol):
     def problems(self) -> tuple[str, ...]:
         """Why not all that was left can be seen to; foreign text."""
 
+    @property
+    def is_to_put_back(self) -> bool:
+        """Something is to be put back of which too little is known yet."""
+
     def put_back(self) -> "tuple[Action, ...]":
         """Take back what was to last no longer than this program.
 
