@@ -389,3 +389,16 @@ def test_a_vm_that_may_stand_still_on_purpose_is_not_resumed(vm: VmSample, reaso
 def test_a_vm_that_an_io_error_stopped_may_go_on() -> None:
     stopped = make_vm(state=VmState.PAUSED, state_reason="I/O error")
     assert not check(ResumeVm(uuid=ID), situate(stopped)).is_refused
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "reason"), [(50.0, ""), (3.0, "the backup of vm-0001 that was meant is over; another began since")]
+)
+def test_a_job_that_began_after_the_one_that_was_meant_is_left_alone(elapsed_s: float, reason: str) -> None:
+    now = situate(make_vm(jobs=(make_job(elapsed_s=elapsed_s),)))
+    began_s = now.frame.sample.time_s - 51.0
+    for command in (
+        CancelJob(uuid=ID, kind=JobKind.BACKUP, began_s=began_s),
+        LimitJob(uuid=ID, bytes_per_s=MIB, kind=JobKind.BACKUP, began_s=began_s),
+    ):
+        assert "; ".join(check(command, now).refusals) == reason

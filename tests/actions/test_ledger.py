@@ -213,6 +213,27 @@ def test_no_text_is_an_entry_by_accident(values: object) -> None:
 
 
 @given(st.data())
+def test_whatever_stands_in_a_field_is_an_entry_or_none(data: st.DataObject) -> None:
+    entries: list[Entry] = [BACKUP, CHECKPOINT, PERIOD]
+    entry = data.draw(st.sampled_from(entries))
+    values = json.loads(format_entry(entry))
+    name = data.draw(st.sampled_from(sorted(values)))
+    values[name] = data.draw(JSON_VALUES | st.just(10**400) | st.just(-1))
+    try:
+        parse_entry(json.dumps(values), entry.id)
+    except ValueError as error:
+        assert str(error)
+
+
+def test_files_that_are_no_table_and_impossible_times_are_refused() -> None:
+    for name, value in (("request", {"targets": ["/a"], "formats": ["qcow2"]}), ("submitted_s", 10**400)):
+        values = json.loads(format_entry(BACKUP))
+        values[name] = {**values[name], **value} if isinstance(value, dict) else value
+        with pytest.raises(ValueError, match="it is damaged"):
+            parse_entry(json.dumps(values), FIRST)
+
+
+@given(st.data())
 def test_a_field_of_another_type_is_no_entry(data: st.DataObject) -> None:
     entries: list[Entry] = [BACKUP, CHECKPOINT, PERIOD]
     entry = data.draw(st.sampled_from(entries))

@@ -144,6 +144,8 @@ class CancelJob:
     """Only if this is the job that runs. None for any."""
     disk: str | None = None
     """The disk whose job is meant. None for the job of the whole VM."""
+    began_s: float | None = None
+    """Only if the job began then, on the clock of the samples. None for any."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
@@ -162,6 +164,8 @@ class LimitJob:
     """Only if this is the job that runs. None for any."""
     disk: str | None = None
     """The disk whose job is meant. None for the backup of the whole VM."""
+    began_s: float | None = None
+    """Only if the job began then, on the clock of the samples. None for any."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""

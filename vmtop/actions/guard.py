@@ -24,8 +24,9 @@ from vmtop.actions.situation import Situation, Subject, find_subject, is_held
 from vmtop.actions.snapshot_guard import check_delete, check_revert, check_snapshot
 from vmtop.actions.verdict import Verdict
 from vmtop.derive.condition import is_off
+from vmtop.derive.job import job_began_s
 from vmtop.derive.words import duration_words
-from vmtop.model.sample import Answer, VmState
+from vmtop.model.sample import Answer, VmSample, VmState
 
 
 class _Rule(NamedTuple):
@@ -62,6 +63,9 @@ _UNABLE: Mapping[str, str] = MappingProxyType(
     {"can_balloon": "has no balloons", "can_snapshot": "knows no snapshots", "can_backup": NO_BACKUPS}
 )
 """Field of `Capability` -> what is to be said of a source without it."""
+
+SAME_JOB_S = 10.0
+"""A job that began no later than this after the one that was meant is the same: no two clocks go alike."""
 
 _STANDING = {VmState.PAUSED, VmState.SUSPENDED}
 
@@ -118,8 +122,18 @@ def _why_not(command: Command, rule: _Rule, subject: Subject, now: Situation) ->
     if vm.jobs and not rule.may_have_job:
         refusals.append(f"a job runs on {vm.name} already: {', '.join(job.kind for job in vm.jobs)}")
     if isinstance(command, CancelJob | LimitJob) and command.kind is not None:
-        kinds = [job.kind for job in vm.jobs if job.disk == command.disk]
-        if kinds and command.kind not in kinds:
-            where = vm.name if command.disk is None else f"{command.disk} of {vm.name}"
-            refusals.append(f"the {command.kind} of {where} is over; what runs now is: {', '.join(kinds)}")
+        refusals += _why_another(command, vm, now.frame.sample.time_s)
     return refusals
+
+
+def _why_another(command: CancelJob | LimitJob, vm: VmSample, time_s: float) -> list[str]:
+    """The job that was meant has ended, and another runs."""
+    jobs = [job for job in vm.jobs if job.disk == command.disk]
+    where = vm.name if command.disk is None else f"{command.disk} of {vm.name}"
+    if jobs and command.kind not in [job.kind for job in jobs]:
+        running = ", ".join(job.kind for job in jobs)
+        return [f"the {command.kind} of {where} is over; what runs now is: {running}"]
+    began_s = next((job_began_s(job, time_s) for job in jobs if job.kind is command.kind), None)
+    if began_s is not None and command.began_s is not None and began_s - command.began_s > SAME_JOB_S:
+        return [f"the {command.kind} of {where} that was meant is over; another began since"]
+    return []

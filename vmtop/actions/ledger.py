@@ -275,7 +275,7 @@ def parse_entry(text: str, entry_id: str) -> Entry:
             values["disks"] = tuple(DiskInfo(**disk) for disk in values["disks"])
         entry = kind(**values)
         _check_types(entry)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is damaged ({error})") from None
     if entry.id != entry_id:
         raise ValueError("it has the name of another")
@@ -284,6 +284,8 @@ def parse_entry(text: str, entry_id: str) -> Entry:
 
 def _parse_request(values: Mapping[str, Any]) -> BackupRequest:
     request = BackupRequest(**values)
+    if not isinstance(request.targets, dict) or not isinstance(request.formats, dict):
+        raise TypeError("files or formats are no table")
     if not request.targets or request.targets.keys() != request.formats.keys():
         raise TypeError("files and formats do not belong together")
     for path in request.targets.values():
@@ -293,13 +295,19 @@ def _parse_request(values: Mapping[str, Any]) -> BackupRequest:
     return request
 
 
+_LAST_MOMENT_S = 253_402_300_799
+"""The end of the year 9999; no period is that long either."""
 _TEXTS = ("id", "uri", "uuid", "vm", "sentence", "folder", "name", "set_by")
 _NUMBERS = ("submitted_s", "began_s", "asked_s", "period_s", "before_s")
 
 
 def _check_types(entry: Entry) -> None:
-    for names, kinds in ((_TEXTS, (str,)), (_NUMBERS, (int, float))):
+    checks: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
+        (_TEXTS, lambda value: isinstance(value, str)),
+        (_NUMBERS, lambda value: isinstance(value, int | float) and 0 <= value <= _LAST_MOMENT_S),
+    )
+    for names, is_right in checks:
         for name in names:
             with suppress(AttributeError):  # kinds of entries differ in what they have
-                if not isinstance(getattr(entry, name), kinds):
-                    raise TypeError(f"{name} cannot be {getattr(entry, name)!r}")
+                if not is_right(getattr(entry, name)):
+                    raise TypeError(f"{name} cannot be {str(getattr(entry, name))[:40]!r}")

@@ -21,6 +21,9 @@ from vmtop.model.recovery import RECORD_SCHEMA, BackupFolder, BackupRecord, Disk
 RECORD_SUFFIX = ".json"
 LONGEST_RECORD_BYTES = 256 * 1024
 """A record of a VM with 1,000 disks is shorter."""
+_MOST = 2**63 - 1
+"""Bytes that a file can have."""
+_LAST_MOMENT_S = 253_402_300_799
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _FORMATS = ("qcow2", "raw")
@@ -41,7 +44,7 @@ def parse_record(text: str, where: str) -> BackupRecord:
     try:
         return BackupRecord(
             stamp=_matching(values["stamp"], _STAMP),
-            time_s=_whole(values["time_s"]),
+            time_s=_moment(values["time_s"]),
             uuid=_text(values["uuid"]),
             name=_text(values["name"]),
             kind=BackupKind(values["kind"]),
@@ -49,7 +52,7 @@ def parse_record(text: str, where: str) -> BackupRecord:
             checkpoint=None if values["checkpoint"] is None else _text(values["checkpoint"]),
             disks=tuple(map(_disk, values["disks"])),
             is_done=values["is_done"] is True,
-            checked_s=None if values["checked_s"] is None else _whole(values["checked_s"]),
+            checked_s=None if values["checked_s"] is None else _moment(values["checked_s"]),
             damage=None if values.get("damage") is None else _text(values["damage"]),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -80,8 +83,15 @@ def _matching(value: object, pattern: re.Pattern[str]) -> str:
     return text
 
 
+def _moment(value: object) -> int:
+    number = _whole(value)
+    if number > _LAST_MOMENT_S:
+        raise ValueError("a time after the year 9999")
+    return number
+
+
 def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise ValueError(f"{value!r} is no whole number")
     return value
 

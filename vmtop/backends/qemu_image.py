@@ -33,7 +33,7 @@ _HEADER = struct.Struct(">4sI12xIQ4xIQQIIQQ8xQ")
 clusters, place and clusters of the table of reference counts, number of snapshots at 60, their place, features that
 must be understood at 72, and features that say what else is true at 88."""
 _FIRST_WITH_FEATURES = 3
-_HAS_DATA_FILE = 4
+_HAS_DATA_FILE, _HAS_SUBCLUSTERS = 4, 16
 _HAS_BITMAPS = 1
 _CLUSTER_BITS = range(9, 22)
 _ENTRY_BYTES = 8
@@ -67,7 +67,7 @@ def is_cut(data: bytes, length_bytes: int, told: Mapping[str, Any]) -> bool:
     """The end of a qcow2 image is missing, which `qemu-img check` takes for zeros or space that was never used.
 
     QEMU gives files whole clusters. Part of the last one may only be missing where something lies in it that need not
-    fill it: the end of a table, compressed data.
+    fill it: the end of a table, compressed data, subclusters (extended_l2) of which the last were never written.
 
     Args:
         data: Its first bytes, as `check_header` takes them.
@@ -86,7 +86,8 @@ def is_cut(data: bytes, length_bytes: int, told: Mapping[str, Any]) -> bool:
     if not isinstance(end, int) or length_bytes >= end:
         return False
     has_bitmaps = header.version >= _FIRST_WITH_FEATURES and header.more_features & _HAS_BITMAPS
-    may_end_early = told.get("compressed-clusters") or header.snapshots or has_bitmaps
+    has_subclusters = header.version >= _FIRST_WITH_FEATURES and header.features & _HAS_SUBCLUSTERS
+    may_end_early = told.get("compressed-clusters") or header.snapshots or has_bitmaps or has_subclusters
     return end - length_bytes >= cluster_bytes or not (may_end_early or clusters_end > end - cluster_bytes)
 
 

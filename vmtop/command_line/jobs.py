@@ -10,7 +10,7 @@ from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.derive.frame import Frame
-from vmtop.derive.job import JobMetrics
+from vmtop.derive.job import JobMetrics, job_began_s
 from vmtop.errors import UsageError
 from vmtop.viewmodel.audit import Entry, build_audit, pair_records
 from vmtop.viewmodel.jobs import describe_job
@@ -36,11 +36,12 @@ def run_jobs(place: Place, session: Session, wanted: argparse.Namespace) -> int:
 def _command(uuid: str, frame: Frame, wanted: argparse.Namespace) -> Command:
     if wanted.resume:
         return ResumeVm(uuid=uuid)
-    meant = (each.job.kind for each in frame.jobs.running if each.uuid == uuid and each.job.disk == wanted.disk)
-    kind = next(meant, None)
+    meant = (each.job for each in frame.jobs.running if each.uuid == uuid and each.job.disk == wanted.disk)
+    job = next(meant, None)
+    kind, began_s = (None, None) if job is None else (job.kind, job_began_s(job, frame.sample.time_s))
     if wanted.cancel:
-        return CancelJob(uuid=uuid, kind=kind, disk=wanted.disk)
-    return LimitJob(uuid=uuid, bytes_per_s=wanted.limit, kind=kind, disk=wanted.disk)
+        return CancelJob(uuid=uuid, kind=kind, disk=wanted.disk, began_s=began_s)
+    return LimitJob(uuid=uuid, bytes_per_s=wanted.limit, kind=kind, disk=wanted.disk, began_s=began_s)
 
 
 def _show(place: Place, session: Session, uuid: str | None, wanted: argparse.Namespace) -> int:

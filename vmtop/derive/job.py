@@ -205,6 +205,11 @@ def _without_outcome(missing: _Missing) -> FinishedJob:
     )
 
 
+def job_began_s(job: JobSample, time_s: float) -> float | None:
+    """When a job began that runs at `time_s`, on the same clock. None where nobody tells how long it runs."""
+    return None if job.elapsed_s is None else time_s - job.elapsed_s
+
+
 def jobs_of(book: JobBook, uuid: str) -> Sequence[JobMetrics]:
     """The running jobs of one VM."""
     return [each for each in book.running if each.uuid == uuid]

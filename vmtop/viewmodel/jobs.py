@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vmtop.actions.action import Action
 from vmtop.actions.backup_guard import IO_ERROR
 from vmtop.derive.frame import Frame
-from vmtop.derive.job import JobMetrics
+from vmtop.derive.job import JobMetrics, job_began_s
 from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.words import duration_words
 from vmtop.model.sample import FinishedJob, JobKind, VmSample, VmState
@@ -69,6 +69,8 @@ class JobChoice(NamedTuple):
     """Kind of the job that runs. None for all else."""
     disk: str | None = None
     """The disk on which it runs. None for the whole VM."""
+    began_s: float | None = None
+    """When it began, on the clock of the samples. None where nobody tells."""
 
 
 class JobsPage(NamedTuple):
@@ -143,6 +145,7 @@ def build_jobs(
                     f"{each.name}: {describe_job(each)}",
                     running=each.job.kind,
                     disk=each.job.disk,
+                    began_s=job_began_s(each.job, frame.sample.time_s),
                 ),
             )
             for each in running

@@ -71,21 +71,25 @@ class JobsScreen(ListScreen):
         """Ask whether to cancel the job that runs."""
         choice = self._choose_running("cancel")
         if choice is not None:
-            self.post_message(CommandAsked((CancelJob(uuid=choice.uuid, kind=choice.running, disk=choice.disk),)))
+            command = CancelJob(uuid=choice.uuid, kind=choice.running, disk=choice.disk, began_s=choice.began_s)
+            self.post_message(CommandAsked((command,)))
 
     def action_limit_job(self) -> None:
         """Ask for a rate."""
         choice = self._choose_running("throttle")
         if choice is None:
             return
-        uuid, kind, disk = choice.uuid, choice.running, choice.disk
+        disk = choice.disk
 
         def limit(text: str) -> str:
             try:
                 bytes_per_s = parse_rate(text)
             except UsageError as error:
                 return str(error)
-            self.post_message(CommandAsked((LimitJob(uuid=uuid, bytes_per_s=bytes_per_s, kind=kind, disk=disk),)))
+            command = LimitJob(
+                uuid=choice.uuid, bytes_per_s=bytes_per_s, kind=choice.running, disk=disk, began_s=choice.began_s
+            )
+            self.post_message(CommandAsked((command,)))
             return ""
 
         self.ask(f"Most for {'each' if disk is None else 'this'} disk (100M, or none): ", "", limit)
