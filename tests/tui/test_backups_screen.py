@@ -359,8 +359,11 @@ def test_where_there_is_no_checkpoint_of_vmtop_that_is_said() -> None:
     async def scene(stage: Stage) -> None:
         await open_backups(stage, "1 checkpoint of other programs")
         await stage.press("c")
+        assert isinstance(stage.app.screen, ClearScreen)
+        await stage.wait_for_text("web-1: it has no checkpoint of vmtop to delete")
+        assert "do it" not in stage.lines[-1]
+        await stage.press("enter", "escape")
         assert isinstance(stage.app.screen, BackupsScreen)
-        await stage.wait_for_text("web-1 has no checkpoints of vmtop")
 
     make_stage(Folder(), operator=operator).play(scene)
 
