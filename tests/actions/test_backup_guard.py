@@ -19,7 +19,7 @@ from vmtop.actions.command import CancelJob, DeleteCheckpoints, LimitJob, Resume
 from vmtop.actions.guard import check
 from vmtop.actions.promise import Promise
 from vmtop.actions.situation import Situation
-from vmtop.actions.verdict import BackupPreview, CheckpointPreview
+from vmtop.actions.verdict import BackupPreview, CheckpointPreview, Verdict
 from vmtop.derive.metrics import Level
 from vmtop.model.sample import JobKind, JobSample, VmSample, VmState
 from vmtop.model.storage import BackupRequest, PoolInfo
@@ -229,6 +229,13 @@ def test_where_an_older_checkpoint_stays_the_next_backup_goes_on_from_it() -> No
     assert verdict.preview == CheckpointPreview(deleted=(NEW,), kept=(OLD,), foreign=("daily",))
 
 
+@pytest.mark.parametrize(
+    "now", [situate(storage=MARKED), situate(make_off_vm(uuid=ID), storage=MARKED), situate(storage=RAW)]
+)
+def test_where_no_checkpoint_is_to_go_nothing_is_to_be_done(now: Situation) -> None:
+    assert check(clear(), now) == Verdict(already="it has no checkpoint of vmtop to delete")
+
+
 def test_where_no_checkpoint_of_vmtop_is_left_the_next_backup_has_to_be_a_full_one() -> None:
     verdict = check(clear(NEW, OLD), situate(storage=MARKED))
     assert verdict.warnings == ("none of vmtop is left then, so that the next backup has to be a full one",)
@@ -239,7 +246,6 @@ def test_where_no_checkpoint_of_vmtop_is_left_the_next_backup_has_to_be_a_full_o
     ("command", "now", "reason"),
     [
         (clear(OLD), situate(storage=None), "the checkpoints of vm-0001 could not be read"),
-        (clear(), situate(storage=MARKED), "vm-0001 has no such checkpoint of vmtop"),
         (clear("vmtop-gone"), situate(storage=MARKED), "vm-0001 has no checkpoint vmtop-gone"),
         (
             clear(OLD, "daily"),

@@ -21,7 +21,9 @@ from vmtop.actions.size import size_text
 from vmtop.backends.base import Control
 from vmtop.backends.simulator.backend import SimulatorBackend
 from vmtop.backends.simulator.control import SimulatorControl
+from vmtop.cli import make_parser
 from vmtop.command_line.act import SIMULATED
+from vmtop.command_line.parser import _BEFORE
 from vmtop.command_line.session import ReadOnlySource
 from vmtop.errors import BackendError, RefusedError, UnknownVmError, UsageError
 from vmtop.model.sample import FinishedJob
@@ -385,6 +387,9 @@ def test_the_floor_is_explained_and_no_other_size(rig: Rig) -> None:
             ("balloon", "-c", "a:///b", "web-01", "1G"),
             "-c stands before the command: vmtop -c a:///b balloon web-01 1G",
         ),
+        (("jobs", "--demo", "overcommit"), "--demo stands before the command: vmtop --demo=overcommit jobs"),
+        (("balloon", "--demo", "web-01", "1G"), "--demo stands before the command: vmtop --demo balloon web-01 1G"),
+        (("jobs", "--demo=calm", "--json"), "--demo stands before the command: vmtop --demo=calm jobs --json"),
         (("undo", "--seed=3", "-n", "2"), "--seed stands before the command: vmtop --seed=3 undo -n 2"),
     ],
 )
@@ -392,3 +397,10 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], complaint:
     with pytest.raises(UsageError, match=re.escape(complaint)) as refusal:
         rig.type(*words)
     assert refusal.value.exit_code == 2
+
+
+def test_options_that_stand_before_a_command_are_those_of_the_program() -> None:
+    known = {name: action.nargs for action in make_parser()._actions for name in action.option_strings}
+    for option, takes_word in _BEFORE.items():
+        assert option in known
+        assert takes_word == (known[option] is None), option

@@ -13,6 +13,7 @@ import pytest
 
 from tests.command_line.rig import Rig
 from tests.hypervisor.waiting import wait_until
+from vmtop.actions.audit import Phase
 from vmtop.actions.backup_plan import is_ours, vm_folder
 from vmtop.actions.command import Command, TakeSnapshot
 from vmtop.actions.runner import Runner
@@ -255,15 +256,14 @@ def test_where_no_checkpoint_is_to_spare_all_is_well(rig: Rig) -> None:
     add_checkpoints(rig, 1)
     old = ("backup", "web-01", "--delete-checkpoints", "old", "--yes")
     assert rig.type(*old) == 0
-    assert rig.printed() == "web-01 has no checkpoint of vmtop to delete\n"
+    assert rig.printed().endswith("\nweb-01: it has no checkpoint of vmtop to delete\n")
+    assert rig.type(*old[:-1]) == 0  # nobody needs to agree to nothing
     assert rig.type(*old, "--json") == 0
     told = rig.told()
-    assert (told["vm"], told["outcome"], told["text"]) == (
-        "web-01",
-        None,
-        "web-01 has no checkpoint of vmtop to delete",
-    )
-    assert rig.records() == ()
+    assert (told["vm"], told["sentence"]) == ("web-01", "Delete checkpoints of web-01")
+    assert (told["outcome"], told["text"]) == ("done", "it has no checkpoint of vmtop to delete")
+    assert told["already"] == told["text"]
+    assert {(record.phase, record.text) for record in rig.records()} == {(Phase.ENDED, told["text"])}
 
 
 def test_ctrl_c_says_that_checkpoints_may_stay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,7 +246,7 @@ def test_old_figures_are_refused_until_the_operator_insists() -> None:
         await stage.wait_for_text("it can be forced")
         assert "insist" in stage.lines[-1]
         await stage.press("ctrl+f")
-        await stage.wait_for_text("insisting")
+        await stage.wait_for_text("insisting: it is done although figures are old or do not come (Ctrl+F)")
         await stage.press("enter")
         command, _, _ = operator.submitted[0]
         assert isinstance(command, SetBalloon)

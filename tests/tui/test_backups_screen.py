@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.actions.scenes import NAMES_ONLY, make_checkpoint, make_snapshot, make_storage
+from tests.actions.scenes import NAMES_ONLY, at_level, make_checkpoint, make_snapshot, make_storage
 from tests.builders import make_frame, make_vm, vm_uuid
 from tests.tui.fake_operator import FakeOperator
 from tests.tui.screen import Stage
@@ -15,6 +15,7 @@ from tests.viewmodel.test_backups import CHAIN, STAMPS, make_backup, recover
 from vmtop.actions.action import Ending
 from vmtop.actions.command import DeleteCheckpoints, StartBackup
 from vmtop.actions.verification import Verification
+from vmtop.derive.metrics import Level
 from vmtop.errors import ControlError
 from vmtop.tui.lookups import VerifyBackups
 from vmtop.tui.screens.backups import BackupsScreen
@@ -106,6 +107,27 @@ def test_a_backup_starts_through_the_card(key: str, is_incremental: bool) -> Non
     make_stage(Folder(), operator=operator).play(scene)
     command = StartBackup(uuid=vm_uuid(1), folder="/backup", is_incremental=is_incremental)
     assert operator.judged[0] == command
+
+
+def test_on_a_host_that_is_short_of_memory_the_operator_has_to_insist_on_a_backup() -> None:
+    frame = at_level(FRAME, Level.HARD)
+    operator, folder = FakeOperator(frame), Folder()
+
+    async def scene(stage: Stage) -> None:
+        await open_backups(stage, "full + 2 inc")
+        await stage.press("f")
+        await stage.wait_for_text("it can be forced")
+        assert "insist" in stage.lines[-1]
+        assert "do it" not in stage.lines[-1]
+        await stage.press("ctrl+f")
+        await stage.wait_for_text("insisting: it is done although the host is short of memory (Ctrl+F)")
+        await stage.wait_for_text("do it")
+        await stage.press("enter")
+
+    Stage(frame, operator=operator, state=CHOSEN, read_recovery=folder.read).play(scene)
+    assert [command for command, _, _ in operator.submitted] == [
+        StartBackup(uuid=vm_uuid(1), folder="/backup", is_forced=True)
+    ]
 
 
 def test_without_a_folder_it_is_asked_once_and_remembered() -> None:
@@ -348,6 +370,8 @@ def test_the_only_checkpoint_leaves_no_choice() -> None:
         await open_backups(stage, "1 checkpoint of vmtop's backups")
         await stage.press("c", "tab")
         await stage.wait_for_text("Delete the checkpoint of web-1: vmtop-1")
+        await stage.wait_for_text("do it")
+        assert "change" not in stage.lines[-1]
         assert "Deletes: " not in "\n".join(stage.lines)
 
     make_stage(Folder(), operator=operator).play(scene)
@@ -359,8 +383,11 @@ def test_where_there_is_no_checkpoint_of_vmtop_that_is_said() -> None:
     async def scene(stage: Stage) -> None:
         await open_backups(stage, "1 checkpoint of other programs")
         await stage.press("c")
+        assert isinstance(stage.app.screen, ClearScreen)
+        await stage.wait_for_text("web-1: it has no checkpoint of vmtop to delete")
+        assert "do it" not in stage.lines[-1]
+        await stage.press("enter", "escape")
         assert isinstance(stage.app.screen, BackupsScreen)
-        await stage.wait_for_text("web-1 has no checkpoints of vmtop")
 
     make_stage(Folder(), operator=operator).play(scene)
 

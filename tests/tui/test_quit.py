@@ -65,6 +65,9 @@ def test_what_goes_on_is_shown_with_what_becomes_of_it(command: Command, words: 
         await stage.wait_for_text("Quit while this goes on?")
         for text in words:
             assert text in "\n".join(stage.lines)
+        assert "Enter quit" in stage.lines[-1]
+        assert "Esc stay" in stage.lines[-1]
+        assert "insist" not in stage.lines[-1]
         await stage.press("escape")
         assert not is_asked(stage)
         assert not stage.app._exit

@@ -162,6 +162,8 @@ def _warnings(case: _Case) -> Iterator[str]:
 
 
 NEXT_IS_FULL = "the next backup has to be a full one"
+NOTHING_TO_DELETE = "it has no checkpoint of vmtop to delete"
+"""Programs ask after each backup to have old checkpoints deleted: where none is to spare all is as it should be."""
 
 
 def check_clear(command: DeleteCheckpoints, subject: Subject, now: Situation) -> Verdict:
@@ -169,6 +171,8 @@ def check_clear(command: DeleteCheckpoints, subject: Subject, now: Situation) ->
     vm, storage = subject.sample, now.storage
     if storage is None:
         return Verdict(refusals=(f"the checkpoints of {vm.name} could not be read",))
+    if not command.names:
+        return Verdict(already=NOTHING_TO_DELETE)
     names = [each.name for each in storage.checkpoints]
     preview = CheckpointPreview(
         deleted=tuple(name for name in names if name in command.names),
@@ -188,8 +192,6 @@ def _why_not_clear(command: DeleteCheckpoints, subject: Subject, storage: Storag
         yield f"libvirt deletes checkpoints only while their VM runs, and {vm.name} is {vm.state}"
     if not any(disk.image_format == "qcow2" for disk in storage.disks):
         yield "none of its disks is qcow2, and only those hold checkpoints"
-    if not command.names:
-        yield f"{vm.name} has no such checkpoint of vmtop"
     for name in command.names:
         if not is_ours(name):
             yield f"the checkpoint {name} was not made by vmtop: whoever made it may need it"

@@ -126,10 +126,12 @@ class DeleteCheckpoints:
     action: ClassVar[str] = "checkpoint-delete"
     uuid: str
     names: tuple[str, ...]
-    """The oldest first."""
+    """The oldest first; none where none was found that may go."""
 
     def sentence(self, vm: VmMetrics) -> str:
         """Say what is asked for."""
+        if not self.names:
+            return f"delete checkpoints of {vm.name}"
         what = "the checkpoint" if len(self.names) == 1 else "the checkpoints"
         return f"delete {what} of {vm.name}: {span_words(self.names)}"
 

@@ -17,13 +17,11 @@ from vmtop.actions.command import (
 from vmtop.actions.runner import undo_command
 from vmtop.actions.situation import Situation, Subject, find_subject
 from vmtop.actions.size import explain_floor, parse_target, size_text
-from vmtop.actions.verdict import Verdict
-from vmtop.command_line.act import LOOK_S, SIMULATED, Performance, act, describe, describe_source, perform, settle
+from vmtop.command_line.act import LOOK_S, SIMULATED, act, describe, describe_source, perform, settle
 from vmtop.command_line.consent import check_confirmed
 from vmtop.command_line.place import Place
 from vmtop.command_line.session import Session
 from vmtop.derive.guest import GuestUpdate
-from vmtop.derive.metrics import VmMetrics
 from vmtop.derive.rates import FIRST_READING
 from vmtop.errors import RefusedError, UsageError
 from vmtop.model.kind import SnapshotKind
@@ -93,23 +91,7 @@ def _delete_checkpoints(place: Place, session: Session, wanted: argparse.Namespa
     check_confirmed(wanted, vm.name)
     clearing = Clearing(wanted.delete_checkpoints)
     names = choose_checkpoints(session.source.read_storage(vm.uuid), clearing)
-    if not names:
-        return _tell_nothing_to_delete(place, session, vm, wanted)
     return act(place, session, DeleteCheckpoints(uuid=vm.uuid, names=names), wanted)
-
-
-def _tell_nothing_to_delete(place: Place, session: Session, vm: VmMetrics, wanted: argparse.Namespace) -> int:
-    """Where no checkpoint is to spare all is as it should be: programs ask for this after each backup."""
-    text = f"{vm.name} has no checkpoint of vmtop to delete"
-    if wanted.json:
-        command = DeleteCheckpoints(uuid=vm.uuid, names=())
-        nothing = Performance(command, vm.name, "", Verdict(), None, 0)
-        place.console.write_object(
-            wanted.command, **describe_source(session), **(describe(nothing, wanted) | {"text": text})
-        )
-    else:
-        place.console.write(text)
-    return 0
 
 
 def run_snapshot(place: Place, session: Session, wanted: argparse.Namespace) -> int:

@@ -24,7 +24,8 @@ _BEFORE: Mapping[str, bool] = MappingProxyType(
         **dict.fromkeys(("--demo", "--readonly", "--ascii", "--unicode"), False),
     }
 )
-"""Options that stand before a command -> whether a word follows them."""
+"""Options that stand before a command -> whether a word always follows them; one that names a scenario may follow
+--demo."""
 _JSON_HELP = "print one JSON object: bytes, seconds, null is unknown"
 
 
@@ -62,8 +63,17 @@ def _refuse_misplaced(words: Sequence[str]) -> None:
         option, _, value = word.partition("=")
         if option in _BEFORE:
             end = place + 1 + (_BEFORE[option] and not value)
-            sentence = shlex.join(["vmtop", *words[place:end], *words[:place], *words[end:]])
+            moved = list(words[place:end])
+            if word == "--demo" and words[end:] and _is_scenario(words[end]):
+                moved, end = [f"--demo={words[end]}"], end + 1
+            sentence = shlex.join(["vmtop", *moved, *words[:place], *words[end:]])
             raise UsageError(f"{option} stands before the command: {sentence}")
+
+
+def _is_scenario(word: str) -> bool:
+    from vmtop.backends.simulator.scenario import scenario_names  # only for who mistook its place
+
+    return word in scenario_names()
 
 
 def parse_moment(text: str) -> float:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vmtop.tui.view import Operator
 
 NOTICE_S = 10.0
-"""How long the status line says that something was done. What went wrong stays until a key is pressed."""
+"""How long it is said above the status line that something was done. What went wrong stays until a key is pressed."""
 AT_END_S = 3.0
 """How long the end of the program waits for what is put back then."""
 
@@ -230,7 +230,7 @@ class Acting:
     # -- what is said
 
     def say(self, notice: Notice) -> None:
-        """Say something in the status line."""
+        """Say something above the status line."""
         self._said = [said for said in self._said if said.notice != notice]
         self._said.append(_Said(notice, None if notice.is_bad else self._monotonic() + NOTICE_S))
 
@@ -242,7 +242,7 @@ class Acting:
 
     @property
     def notice(self) -> Notice | None:
-        """What the status line has to say: of what went wrong, or else of what was done, the last; or what goes on."""
+        """What stands above the status line: the last of what went wrong, else of what was done; or what goes on."""
         now_s = self._monotonic()
         self._said = [said for said in self._said if said.until_s is None or now_s < said.until_s]
         bad = [said.notice for said in self._said if said.notice.is_bad]

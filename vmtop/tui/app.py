@@ -295,7 +295,7 @@ class VmtopApp(TerminalWatch, DiffDisplay, App[None]):
     # -- acting
 
     def on_noticed(self, message: messages.Noticed) -> None:
-        """Say it in the status line."""
+        """Say it above the status line."""
         self._say(message.notice.text, message.notice.tone)
 
     def _say(self, text: str, tone: Tone) -> None:

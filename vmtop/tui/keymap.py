@@ -1,4 +1,6 @@
-"""The table of all keys. Bindings, help and hints are made from it and from nothing else.
+"""The table of all keys, from which bindings, help and hints are made, and which of them are worth a hint where.
+
+Screens leave out hints that make no sense as things stand, and the card that asks before the end words its own.
 
 Importing this module does not import Textual: keys are checked without a screen, too.
 """
@@ -101,7 +103,8 @@ KEYS = (
         label="q F10",
         action="quit",
         description="quit",
-        tooltip="End vmtop and give the terminal back as it was.",
+        tooltip="End vmtop and give the terminal back as it was; it asks first while something goes on, and a second "
+        "time ends it.",
         scope=Scope.EVERYWHERE,
         hint="quit",
         is_priority=True,
@@ -111,8 +114,9 @@ KEYS = (
         keys="ctrl+c",
         label="Ctrl+C",
         action="quit",
-        description="quit, always",
-        tooltip="The same, whatever other keys are bound to.",
+        description="quit, too",
+        tooltip="The same, whatever other keys are bound to: it asks first while something goes on, and a second time "
+        "ends it.",
         scope=Scope.EVERYWHERE,
         is_priority=True,
         is_fixed=True,
@@ -422,7 +426,8 @@ KEYS = (
         label="Ctrl+F",
         action="toggle_force",
         description="insist",
-        tooltip="On a card: insist, or not, although figures are old or do not come.",
+        tooltip="On a card: insist, or not; on a balloon although figures are old or do not come, on a backup although "
+        "the host is short of memory.",
         scope=Scope.CARD,
         hint="insist",
     ),

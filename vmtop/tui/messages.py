@@ -93,7 +93,7 @@ class MarksCleared(Message):
 
 
 class Noticed(Message):
-    """Say something in the status line."""
+    """Say something above the status line."""
 
     def __init__(self, notice: Notice) -> None:
         super().__init__()

@@ -150,7 +150,7 @@ class View(NamedTuple):
     is_simulated: bool
     """What is being read is no real host; known before the first frame."""
     notice: Notice | None
-    """What the status line has to say. None for nothing."""
+    """What is to stand above the status line. None for nothing."""
     targets: "Mapping[str, Target]"
     """UUID -> what was asked of a balloon, and what became of it."""
     actions: "tuple[Action, ...]"

@@ -44,6 +44,10 @@ class ClearScreen(ConfirmScreen):
             return ()
         return ((Span("Deletes: ", Tone.DIM), Span(_CHOICES[self._clearing], Tone.NAME), Span("  (Tab)", Tone.DIM)),)
 
+    def useless_keys(self) -> set[str]:
+        """One way, or none, is no choice."""
+        return {*super().useless_keys(), *([] if len(self._choices) > 1 else ["choice"])}
+
     def action_choose_next(self) -> None:
         """The other choice, where there is one."""
         choices = list(self._choices)

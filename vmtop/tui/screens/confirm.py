@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from textual.app import ComposeResult
 
@@ -22,9 +23,10 @@ from vmtop.viewmodel.summary import summary_rows
 from vmtop.viewmodel.tone import Line, Span, Tone
 from vmtop.viewmodel.vm_table import build_table
 
-INSISTENT = (SetBalloon, StartBackup)
-"""Commands of which an operator may insist on what the guard refuses for want of knowledge."""
-INSISTING = "insisting: it is done although figures are old or do not come (Ctrl+F)"
+INSISTENT: Mapping[type[Command], str] = MappingProxyType(
+    {SetBalloon: "figures are old or do not come", StartBackup: "the host is short of memory"}
+)
+"""Commands on which an operator may insist -> what the guard refuses then no more."""
 PATIENCE_S = 0.3
 LEAST_TABLE_ROWS = 3
 """With less room than this the table gives way to the card."""
@@ -183,9 +185,18 @@ class ConfirmScreen(ViewScreen):
         self.redraw()
 
     def _insist(self, command: Command) -> Command:
-        if self._is_forced and isinstance(command, INSISTENT):
+        if self._is_forced and isinstance(command, SetBalloon | StartBackup):
             return replace(command, is_forced=True)
         return command
+
+    def _insistence(self) -> tuple[Line, ...]:
+        """What is done although the guard spoke against it."""
+        kinds = dict.fromkeys(type(entry.command) for entry in self._entries)
+        reasons = [INSISTENT[kind] for kind in kinds if kind in INSISTENT]
+        if not self._is_forced or not reasons:
+            return ()
+        text = f"insisting: it is done although {' or '.join(reasons)} (Ctrl+F)"
+        return ((Span("! ", Tone.WARN), Span(text, Tone.WARN)),)
 
     def _draw(self, view: View) -> None:
         width, height = self.app.size
@@ -196,9 +207,7 @@ class ConfirmScreen(ViewScreen):
         is_judged = all(entry.verdict is not None for entry in self._entries)
         card, is_waiting = self._shown, self._is_patient and not is_judged and bool(self._shown)
         if view.frame is not None and not is_waiting:
-            notes = self.make_notes()
-            if self._is_forced:
-                notes = (*notes, (Span("! ", Tone.WARN), Span(INSISTING, Tone.WARN)))
+            notes = (*self.make_notes(), *self._insistence())
             card = build_card(self._entries, view.frame, width=width, rows=most, has_unicode=has_unicode, notes=notes)
         card_rows = min(most, max(self._card_rows, len(card)))
         if is_judged:
@@ -225,16 +234,16 @@ class ConfirmScreen(ViewScreen):
     def _useful_keys(self, view: View) -> list[Key]:
         """Keys that change something as things stand."""
         useless = self.useless_keys()
-        return [key for key in view.keys if key.action not in useless]
+        return [key for key in view.keys if key.id not in useless]
 
     def useless_keys(self) -> set[str]:
-        """Actions of keys that change nothing as things stand."""
+        """Ids of keys that change nothing as things stand."""
         can_confirm = any(entry.is_allowed for entry in self._entries)
         can_insist = self._is_forced or any(
-            entry.verdict is not None and entry.verdict.is_refused and isinstance(entry.command, INSISTENT)
+            entry.verdict is not None and entry.verdict.is_refused and type(entry.command) in INSISTENT
             for entry in self._entries
         )
-        return {*([] if can_confirm else ["confirm"]), *([] if can_insist else ["toggle_force"])}
+        return {*([] if can_confirm else ["confirm"]), *([] if can_insist else ["force"])}
 
     def _draw_rule(self, view: View) -> None:
         """The title of the card, and what of it is in sight, where not all is."""

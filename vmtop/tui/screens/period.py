@@ -62,7 +62,7 @@ class PeriodScreen(ConfirmScreen):
 
     def useless_keys(self) -> set[str]:
         """There is nothing to choose where nothing is set."""
-        return {*super().useless_keys(), *([] if self.entries else ["choose_next"])}
+        return {*super().useless_keys(), *([] if self.entries else ["choice"])}
 
     def action_choose_next(self) -> None:
         """Keep the period when vmtop ends, or put it back."""

@@ -11,8 +11,8 @@ from vmtop.tui.view import View
 from vmtop.viewmodel.outcome import build_farewell
 from vmtop.viewmodel.tone import Line
 
-HINTS: Mapping[str, str] = MappingProxyType({"confirm": "quit", "go_back": "stay"})
-"""What the keys of a card do here."""
+HINTS: Mapping[str, str] = MappingProxyType({"confirm": "quit", "leave": "stay"})
+"""Ids of the keys of a card -> what they do here."""
 
 
 class QuitScreen(ConfirmScreen):
@@ -31,8 +31,7 @@ class QuitScreen(ConfirmScreen):
         return build_farewell(going, width=width, has_unicode=self.view.state.has_unicode)
 
     def _useful_keys(self, view: View) -> list[Key]:
-        keys = [key for key in view.keys if key.scope is Scope.CARD and key.action in HINTS]
-        return [replace(key, hint=HINTS[key.action]) for key in keys]
+        return [replace(key, hint=HINTS[key.id]) for key in view.keys if key.id in HINTS]
 
     def action_confirm(self) -> None:
         """End vmtop."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vmtop.actions.checkpoint import Clearing, choose_checkpoints
+from vmtop.actions.checkpoint import Clearing
 from vmtop.actions.command import DeleteSnapshot, RevertSnapshot, TakeSnapshot
 from vmtop.actions.explain import explain
 from vmtop.actions.situation import Situation, Subject, find_subject
@@ -94,8 +94,6 @@ class StorageScreen(ListScreen):
         storage = None if view is None else self.storage(view)
         if view is None or storage is None:
             self.post_message(Noticed(Notice("its checkpoints were not read yet", Tone.NOTE)))
-        elif not choose_checkpoints(storage, Clearing.ALL):
-            self.post_message(Noticed(Notice(f"{self.vm_name(view)} has no checkpoints of vmtop", Tone.NOTE)))
         else:
             self.post_message(ClearingAsked(storage, self.CLEARING))
 
