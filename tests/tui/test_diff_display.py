@@ -232,7 +232,7 @@ class Pair:
             return count_differences(self.plain.emulator, self.lean.emulator) == 0
 
         try:
-            self.lean.wait_for(is_same, seconds=10)
+            self.lean.wait_for(is_same, seconds=30)
         except TimeoutError:
             pytest.fail(f"after {what} {count_differences(self.plain.emulator, self.lean.emulator)} cells differ")
 
